@@ -1,0 +1,60 @@
+"""Alignment: two images and the transform between them; everything derived is computed once."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from coincide.space.image import Image
+from coincide.space.sampling import resample
+from coincide.space.shapes import Field, Volume
+from coincide.transforms.jacobian import determinant
+from coincide.transforms.transform import Transform
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """What every cost, score and figure reads.
+
+    Args:
+        fixed: Image that stays.
+        moving: Image that is mapped.
+        transform: Fixed-world to moving-world points.
+        prepared: Feature images already computed for these two images, shared by the steps of an
+            optimisation; see `features`.
+    """
+
+    fixed: Image
+    moving: Image
+    transform: Transform
+    prepared: dict[Any, tuple[Image, Image]] = field(default_factory=dict)
+
+    @cached_property
+    def displacement(self) -> Field:
+        """Displacement at the voxels of the fixed image, mm, (B, D, *S)."""
+        return self.transform.displacement(self.fixed.grid)
+
+    @cached_property
+    def warped(self) -> Image:
+        """The moving image on the fixed grid; its mask is where both images count."""
+        return self.pull(self.moving)
+
+    @cached_property
+    def jacobian(self) -> Volume:
+        """Determinant of the Jacobian of the transform, (B, 1, *S)."""
+        return determinant(self.displacement, self.fixed.grid)
+
+    def pull(self, image: Image) -> Image:
+        """An image in the moving world brought to the fixed grid, masked by the fixed mask."""
+        warped = resample(image, self.fixed.grid, self.displacement)
+        if self.fixed.mask is None or warped.mask is None:
+            return warped
+        return warped.with_mask(warped.mask * self.fixed.mask)
+
+    def features(self, part: Any) -> tuple[Image, Image]:
+        """Feature image of the fixed, and warped feature image of the moving, for a similarity."""
+        if part not in self.prepared:
+            self.prepared[part] = part.prepare(self.fixed), part.prepare(self.moving)
+        fixed, moving = self.prepared[part]
+        if moving is self.moving:
+            return fixed, self.warped
+        return fixed, self.pull(moving)

@@ -1,0 +1,95 @@
+"""Parts by name, and the notation that puts them together."""
+
+import ast
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+FOLDERS = ("transforms", "similarities", "penalties", "optimise")
+PARTS: dict[str, type] = {}
+
+T = TypeVar("T", bound=type)
+
+
+def named(name: str) -> Callable[[T], T]:
+    """Make a part available as `name` in text, files and on the command line."""
+
+    def register(part: T) -> T:
+        if name in PARTS and PARTS[name].__qualname__ != part.__qualname__:
+            raise ValueError(f"two parts are called {name!r}: {PARTS[name]} and {part}")
+        PARTS[name] = part
+        part.name = name  # type: ignore[attr-defined]
+        return part
+
+    return register
+
+
+def parts(kind: type = object) -> dict[str, type]:
+    """Every registered part of a kind, by name; importing all part folders first."""
+    for folder in FOLDERS:
+        package = importlib.import_module(f"coincide.{folder}")
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"coincide.{folder}.{module.name}")
+    return {name: part for name, part in sorted(PARTS.items()) if issubclass(part, kind)}
+
+
+def build(text: str, kind: type = object) -> Any:
+    """Read a part, or a weighted sum of terms, from text such as `"ngf(eta=0.5) + 0.1*bending"`.
+
+    Only names, numbers, strings, tuples, `+`, `*` and calls with keywords are understood; nothing
+    is evaluated.
+
+    Args:
+        text: The expression.
+        kind: What the result must be, for the error message.
+
+    Raises:
+        ValueError: naming the unknown part or argument, and what would work.
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(f"cannot read {text!r}: {error.msg}") from None
+    result = _value(tree, text)
+    if not isinstance(result, kind):
+        known = ", ".join(parts(kind))
+        raise ValueError(f"{text!r} is not a {kind.__name__.lower()}; known: {known}")
+    return result
+
+
+def _value(node: ast.AST, text: str) -> Any:
+    match node:
+        case ast.Constant(value=value) if isinstance(value, int | float | str):
+            return value
+        case ast.Tuple(elts=elements):
+            return tuple(_value(element, text) for element in elements)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_value(operand, text)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _value(left, text) + _value(right, text)
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            return _value(left, text) * _value(right, text)
+        case ast.Name(id=name):
+            return _make(name, {})
+        case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
+            return _make(name, {str(k.arg): _value(k.value, text) for k in keywords})
+    raise ValueError(
+        f"cannot read {ast.unparse(node)!r} in {text!r}; "
+        "write parts like ngf(eta=0.5), joined by + and weighted by a number and *"
+    )
+
+
+def _make(name: str, arguments: dict[str, Any]) -> Any:
+    known = parts()
+    if name not in known:
+        raise ValueError(f"no part is called {name!r}; known: {', '.join(known)}")
+    try:
+        return known[name](**arguments)
+    except TypeError:
+        accepted = [
+            field for field in getattr(known[name], "__annotations__", {}) if field[0] != "_"
+        ]
+        raise ValueError(
+            f"{name} does not take {', '.join(arguments)}; it takes {', '.join(accepted) or 'nothing'}"
+        ) from None

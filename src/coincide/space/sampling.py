@@ -1,0 +1,113 @@
+"""Sampling: the values of an image at other places. The only module that interpolates images."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.ndimage import spline_filter1d
+
+from coincide.kernels.native import interpolate
+from coincide.kernels.native.jit import lifted, lifted_field, lifted_matrix
+from coincide.kernels.warp import warp
+from coincide.space.grid import Grid
+from coincide.space.image import Image
+from coincide.space.shapes import Field, Points, Volume
+
+Interpolation = Literal["linear", "nearest", "cubic", "label"]
+
+
+def resample(
+    image: Image,
+    grid: Grid,
+    displacement: Field | None = None,
+    *,
+    interpolation: Interpolation = "linear",
+) -> Image:
+    """The image seen at the displaced voxels of another grid; zero outside.
+
+    Args:
+        image: What to sample.
+        grid: Where the result lies.
+        displacement: (B, D, *S) on `grid`, mm; None: none.
+        interpolation: `linear` (differentiable); `nearest`; `cubic` (interpolating B-spline);
+            `label`: the label with the largest linear weight, exact for every integer type.
+
+    Returns:
+        Image on `grid` whose mask is 1 where the sample lies inside `image` (times its mask).
+
+    Raises:
+        ValueError: for an unknown interpolation, or `linear` and `cubic` of an integer image.
+    """
+    index = grid.index_in(image.grid)[:-1]
+    scale = image.grid.inverse[:-1, :-1]
+    if interpolation in ("linear", "cubic") and not image.data.is_floating_point():
+        raise ValueError(
+            f"{interpolation} interpolation would invent values between labels; "
+            "use nearest or label, or image.float()"
+        )
+    weight = torch.ones_like(image.data[:, :1], dtype=torch.float32)
+    if image.mask is not None:
+        weight = image.mask.to(torch.float32)
+    if interpolation == "linear":
+        if image.mask is None:
+            data, valid = warp(
+                image.data, displacement, index, scale, shape=grid.shape, clamp=False
+            )
+            return Image(data, grid, valid.detach())
+        data, _ = warp(image.data, displacement, index, scale, shape=grid.shape)
+    elif interpolation in ("nearest", "cubic", "label"):
+        data = _without_gradient(image, grid, displacement, interpolation)
+    else:
+        raise ValueError(
+            f"no interpolation is called {interpolation!r}; known: linear, nearest, cubic, label"
+        )
+    still = None if displacement is None else displacement.detach()
+    valid, _ = warp(weight, still, index, scale, shape=grid.shape)
+    return Image(data, grid, valid)
+
+
+def _without_gradient(
+    image: Image, grid: Grid, displacement: Field | None, interpolation: Interpolation
+) -> Volume:
+    device, source = image.data.device, lifted(image.data.cpu())
+    batch = max(len(source), 1 if displacement is None else len(displacement))
+    out = torch.zeros(batch, source.shape[1], *grid.shape, dtype=image.data.dtype)
+    target = lifted(out)
+    index = lifted_matrix(grid.index_in(image.grid)[:-1], np.dtype(np.float64))
+    scale = lifted_matrix(image.grid.inverse[:-1, :-1], np.dtype(np.float64))
+    if displacement is None:
+        field = np.broadcast_to(np.zeros(1, np.float32), (1, 3, *target.shape[2:]))
+    else:
+        field = lifted_field(displacement.detach().cpu())
+    function = {"nearest": interpolate.nearest, "label": interpolate.vote}.get(interpolation)
+    if function is None:
+        function = interpolate.cubic
+        source = source.astype(np.float32)
+        for axis in range(2, source.ndim):
+            if source.shape[axis] > 1:
+                source = spline_filter1d(source, 3, axis, output=np.float32, mode="mirror")
+    for b in range(batch):
+        function(source[b % len(source)], field[b % len(field)], index, scale, target[b])
+    return out.to(device)
+
+
+def sample(image: Image, points: Points, *, clamp: bool = False) -> tuple[Points, Points]:
+    """Linear samples of an image at world points.
+
+    Args:
+        image: Floating-point image of C channels.
+        points: (B, P, D) world positions, mm.
+        clamp: Continue the border value outside instead of giving zero.
+
+    Returns:
+        Values (B, P, C) and whether each point is inside (B, P, 1).
+    """
+    batch, count, dim = points.shape
+    inverse = image.grid.inverse
+    at = np.concatenate([np.zeros((dim, dim)), inverse[:-1, -1:]], 1)
+    # the points are the displacement of one row of voxels that all start at the world's origin
+    row = points.transpose(1, 2).reshape(batch, dim, *(1,) * (dim - 1), count)
+    data = image.data.to(row.dtype)
+    values, inside = warp(data, row, at, inverse[:-1, :-1], clamp=clamp)
+    flat = values.reshape(batch, -1, count).transpose(1, 2)
+    return flat, inside.reshape(batch, -1, count).transpose(1, 2)
