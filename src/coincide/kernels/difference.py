@@ -1,0 +1,58 @@
+"""Difference: mean squared difference of multi-channel images."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from coincide.kernels.native import difference as native
+from coincide.space.shapes import Volume
+
+CHUNKS = 64
+
+
+def mean_square(fixed: Volume, warped: Volume, mask: Volume) -> Tensor:
+    """Mean over channels and mask of (W - F)², (B,); differentiable in `warped`.
+
+    Args:
+        fixed, warped: (B, C, *S).
+        mask: (B, 1, *S) weights.
+    """
+    if fixed.device.type != "cpu":
+        voxels = tuple(range(1, fixed.ndim))
+        total = (mask * (warped - fixed) ** 2).sum(voxels)
+        return total / (fixed.shape[1] * mask.sum(voxels)).clamp_min(1e-12)
+    return _MeanSquare.apply(fixed, warped, mask)  # type: ignore[return-value]
+
+
+class _MeanSquare(Function):
+    @staticmethod
+    def forward(ctx: Any, fixed: Volume, warped: Volume, mask: Volume) -> Tensor:
+        channels = fixed.shape[1]
+        slope = torch.empty_like(warped, memory_format=torch.contiguous_format)
+        result = torch.zeros(len(fixed), dtype=warped.dtype)
+        for b in range(len(fixed)):
+            f, w, m, s = (
+                t.detach().contiguous().view(n, -1).numpy()
+                for t, n in (
+                    (fixed[b].to(warped.dtype), channels),
+                    (warped[b], channels),
+                    (mask[b].to(warped.dtype), 1),
+                    (slope[b], channels),
+                )
+            )
+            weight = max(float(mask[b].sum(dtype=torch.float64)) * channels, 1e-12)
+            partial = np.zeros(CHUNKS)
+            native.squared(f, w, m[0], w.dtype.type(2 / weight), partial, s)
+            result[b] = float(partial.sum()) / weight
+        ctx.save_for_backward(slope)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (slope,) = ctx.saved_tensors
+        return None, gradients[0].view(-1, *(1,) * (slope.ndim - 1)) * slope, None

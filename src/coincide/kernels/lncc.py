@@ -1,0 +1,85 @@
+"""LNCC: mean squared local correlation and its gradient in two sliding passes."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from coincide.kernels.native import lncc as native
+from coincide.kernels.native.jit import lifted
+from coincide.kernels.reference import lncc as reference
+from coincide.space.shapes import Volume
+
+CHUNKS = 8  # slabs worked on independently; fixed, so that sums do not depend on the thread count
+
+
+def squared_correlation(
+    fixed: Volume, warped: Volume, mask: Volume, radius: tuple[int, ...], floor: float
+) -> Tensor:
+    r"""Mean over the mask of $\mathrm{cov}_w^2 / (\mathrm{var}_F\,\mathrm{var}_W)$ in box windows.
+
+    Windows shrink at the border, as in ITK's ANTS neighbourhood correlation.
+
+    Args:
+        fixed, warped: (B, C, *S) values, best centred about zero.
+        mask: (B, 1, *S) weights; windows count only weighted voxels.
+        radius: Half width of the window along each axis, voxels.
+        floor: Added to both variances.
+
+    Returns:
+        (B,), differentiable in `warped` (and, off the CPU, in everything).
+    """
+    if fixed.device.type != "cpu":
+        return reference.squared_correlation(fixed, warped, mask, radius, floor)
+    channels = [
+        _LNCC.apply(fixed[:, c : c + 1], warped[:, c : c + 1], mask, radius, floor)
+        for c in range(fixed.shape[1])
+    ]
+    return torch.stack(channels).mean(0)  # type: ignore[arg-type]
+
+
+class _LNCC(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, fixed: Volume, warped: Volume, mask: Volume, radius: tuple[int, ...], floor: float
+    ) -> Tensor:
+        f, w, m = lifted(fixed), lifted(warped), lifted(mask.to(fixed.dtype))
+        reach = (0,) * (3 - len(radius)) + tuple(radius)
+        need = ctx.needs_input_grad[1]
+        gradient = np.empty_like(w) if need else None
+        result = torch.zeros(len(f), dtype=fixed.dtype)
+        a, b, c = (_buffer(n, w.shape[2:], w.dtype) for n in range(3))
+        value = np.zeros((CHUNKS, 2))
+        small = w.dtype.type(floor)
+        for pair in range(len(f)):
+            images = f[pair, 0], w[pair, 0], m[pair, 0]
+            native.correlate(*images, reach, small, CHUNKS, value, a, b, c)
+            weight = max(float(value[:, 1].sum()), 1e-12)
+            result[pair] = float(value[:, 0].sum()) / weight
+            if gradient is not None:
+                scale = w.dtype.type(1 / weight)
+                native.spread(*images, a, b, c, reach, scale, CHUNKS, gradient[pair, 0])
+        if gradient is not None:
+            ctx.save_for_backward(torch.from_numpy(gradient).reshape(warped.shape))
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (stored,) = ctx.saved_tensors
+        grad = gradients[0].view(-1, *(1,) * (stored.ndim - 1)) * stored
+        return None, grad, None, None, None
+
+
+_buffers: dict[int, np.ndarray] = {}
+
+
+def _buffer(number: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Working memory kept between calls: fresh pages cost more than the arithmetic."""
+    kept = _buffers.get(number)
+    if kept is None or kept.shape != shape or kept.dtype != dtype:
+        kept = _buffers[number] = np.empty(shape, dtype)
+    return kept

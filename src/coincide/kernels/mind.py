@@ -1,0 +1,46 @@
+"""MIND: distances between neighbouring patches of an image, made into descriptors."""
+
+import numpy as np
+import torch
+
+from coincide.kernels.native import mind as native
+from coincide.kernels.native.jit import lifted
+from coincide.kernels.reference import mind as reference
+from coincide.space.shapes import Volume
+
+
+def descriptors(
+    volume: Volume, first: np.ndarray, second: np.ndarray, radius: int, floor: float
+) -> Volume:
+    r"""$\exp(-(D_c - \min D) / V)$ for patch distances $D_c$ between two shifted copies.
+
+    Args:
+        volume: (B, 1, *S) intensities.
+        first, second: (C, D) integer offsets in voxels of the two patches of each channel.
+        radius: Half width of the patch, voxels.
+        floor: V, the mean over channels, is held between `floor` and 1/`floor` times its mean
+            over the volume.
+
+    Returns:
+        (B, C, *S) in (0, 1], the largest channel 1 at every voxel. No gradient.
+    """
+    if volume.device.type != "cpu":
+        distance = reference.distances(volume, first, second, radius)
+        distance = distance - distance.amin(1, keepdim=True)
+        spread = distance.mean(1, keepdim=True)
+        mean = spread.mean(tuple(range(1, spread.ndim)), keepdim=True).clamp_min(1e-12)
+        spread = torch.minimum(torch.maximum(spread, floor * mean), mean / floor)
+        return (-distance / spread).exp()
+    source = lifted(volume)
+    out = torch.empty(len(volume), len(first), *volume.shape[2:], dtype=volume.dtype)
+    target = lifted(out)
+    missing = 3 - first.shape[1]
+    a = np.pad(first, ((0, 0), (missing, 0))).astype(np.int64)
+    b = np.pad(second, ((0, 0), (missing, 0))).astype(np.int64)
+    reach = np.array([radius if n > 1 else 0 for n in source.shape[2:]], np.int64)
+    for pair in range(len(source)):
+        native.distances(source[pair, 0], a, b, reach, target[pair])
+        mean = max(float((out[pair].mean(0) - out[pair].amin(0)).mean()), 1e-12)
+        kind = target.dtype.type
+        native.descriptors(target[pair], kind(floor * mean), kind(mean / floor))
+    return out

@@ -1,0 +1,53 @@
+"""Compiled joint histogram: the fixed value picks a row, the warped value a cubic B-spline window."""
+
+import numpy as np
+from numba import prange
+
+from coincide.kernels.native.jit import loop
+
+
+@loop
+def scatter(fixed, warped, mask, partial):
+    """Add every voxel to `partial` (chunks, bins, bins); values are in bins, mask holds weights."""
+    chunks, bins, _ = partial.shape
+    size = (fixed.size + chunks - 1) // chunks
+    for chunk in prange(chunks):
+        table = partial[chunk]
+        for p in range(chunk * size, min(fixed.size, (chunk + 1) * size)):
+            m = mask[p]
+            if m <= 0:
+                continue
+            row = min(max(int(fixed[p]), 0), bins - 1)
+            x = min(max(np.float64(warped[p]), 1.5), bins - 2.5)
+            first = int(x - 0.5)
+            t = x - 0.5 - first
+            s = 1 - t
+            table[row, first - 1] += m * s * s * s / 6
+            table[row, first] += m * (2.0 / 3 - t * t * (2 - t) / 2)
+            table[row, first + 1] += m * (2.0 / 3 - s * s * (2 - s) / 2)
+            table[row, first + 2] += m * t * t * t / 6
+
+
+@loop
+def gather(fixed, warped, mask, table, out):
+    """Gradient with respect to the warped values of sum(table · histogram)."""
+    bins = table.shape[0]
+    chunks = 64
+    size = (fixed.size + chunks - 1) // chunks
+    for chunk in prange(chunks):
+        for p in range(chunk * size, min(fixed.size, (chunk + 1) * size)):
+            m = mask[p]
+            x = np.float64(warped[p])
+            if m <= 0 or x < 1.5 or x > bins - 2.5:
+                out[p] = 0
+                continue
+            row = min(max(int(fixed[p]), 0), bins - 1)
+            first = int(x - 0.5)
+            t = x - 0.5 - first
+            s = 1 - t
+            out[p] = m * (
+                -s * s / 2 * table[row, first - 1]
+                + (1.5 * t * t - 2 * t) * table[row, first]
+                + (2 * s - 1.5 * s * s) * table[row, first + 1]
+                + t * t / 2 * table[row, first + 2]
+            )

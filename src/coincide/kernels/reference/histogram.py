@@ -1,0 +1,25 @@
+"""Joint histogram with torch operations."""
+
+import torch
+from torch import Tensor
+
+from coincide.space.shapes import Volume
+
+
+def joint_histogram(fixed: Volume, warped: Volume, mask: Volume, bins: int) -> Tensor:
+    """Histogram (B, bins, bins); see `coincide.kernels.histogram`."""
+    row = fixed.flatten(1).long().clamp(0, bins - 1)
+    x = warped.flatten(1).clamp(1.5, bins - 2.5)
+    first = (x.detach() - 0.5).long()
+    t = x - 0.5 - first
+    s = 1 - t
+    weights = (
+        s**3 / 6,
+        2 / 3 - t * t * (2 - t) / 2,
+        2 / 3 - s * s * (2 - s) / 2,
+        t**3 / 6,
+    )
+    table = torch.zeros(len(fixed), bins * bins, dtype=warped.dtype, device=warped.device)
+    for n, weight in enumerate(weights):
+        table = table.scatter_add(1, row * bins + first + n - 1, weight * mask.flatten(1))
+    return table.view(-1, bins, bins)

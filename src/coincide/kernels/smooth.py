@@ -1,0 +1,84 @@
+"""Smooth: Gaussian and box filters, mirrored at the border so that they are their own adjoint."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from coincide.kernels.native import smooth as native
+from coincide.kernels.native.jit import lifted
+from coincide.kernels.reference import smooth as reference
+from coincide.space.shapes import Volume
+
+
+def gaussian(volume: Volume, sigma: Sequence[float], *, out: Tensor | None = None) -> Volume:
+    """Gaussian filter of (B, C, *S), cut at three sigma and normalised.
+
+    Args:
+        volume: Values.
+        sigma: Standard deviation along each axis, in voxels; 0 leaves the axis alone.
+        out: Where to write the result, without gradient; may be `volume` itself.
+    """
+    return filtered(volume, [gaussian_weights(s) for s in sigma], out=out)
+
+
+def box(volume: Volume, radius: Sequence[int], *, out: Tensor | None = None) -> Volume:
+    """Mean over a box of 2·radius + 1 voxels along each axis, (B, C, *S)."""
+    return filtered(volume, [np.full(2 * r + 1, 1 / (2 * r + 1)) for r in radius], out=out)
+
+
+def filtered(
+    volume: Volume, weights: Sequence[np.ndarray], *, out: Tensor | None = None
+) -> Volume:
+    """Separable filter with odd, symmetric weights along each axis; differentiable."""
+    weights = [
+        w if n > 1 else np.ones(1) for w, n in zip(weights, volume.shape[2:], strict=True)
+    ]
+    if volume.device.type != "cpu":
+        kernels = [torch.as_tensor(w, dtype=volume.dtype, device=volume.device) for w in weights]
+        result = reference.separable(volume, kernels)
+        return result if out is None else out.copy_(result)
+    if out is not None:
+        return _run(volume, weights, out)
+    return _Separable.apply(volume, weights)  # type: ignore[return-value]
+
+
+def gaussian_weights(sigma: float) -> np.ndarray:
+    """Sampled Gaussian of standard deviation `sigma` voxels, cut at three sigma, sum 1."""
+    radius = int(np.ceil(3 * sigma))
+    offsets = np.arange(-radius, radius + 1)
+    weights = np.exp(-0.5 * (offsets / sigma) ** 2) if sigma > 0 else np.ones(1)
+    return weights / weights.sum()
+
+
+_scratch: dict[tuple[Any, ...], np.ndarray] = {}
+
+
+def _run(volume: Volume, weights: Sequence[np.ndarray], out: Tensor) -> Volume:
+    source, target = lifted(volume), lifted(out)
+    kernels = [np.ones(1)] * (3 - len(weights)) + list(weights)
+    wx, wy, wz = (w.astype(source.dtype) for w in kernels)
+    key = (*source.shape[1:], source.dtype)
+    if key not in _scratch:
+        _scratch.clear()
+        _scratch[key] = np.empty(source.shape[1:], source.dtype)
+    for b in range(len(source)):
+        native.separable(source[b], wx, wy, wz, _scratch[key], target[b])
+    return out
+
+
+class _Separable(Function):
+    @staticmethod
+    def forward(ctx: Any, volume: Volume, weights: Sequence[np.ndarray]) -> Volume:
+        ctx.weights = weights
+        return _run(volume, weights, torch.empty_like(volume, memory_format=torch.contiguous_format))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        grad = gradients[0].contiguous()
+        return _run(grad, ctx.weights, torch.empty_like(grad)), None
