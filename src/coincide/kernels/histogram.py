@@ -22,8 +22,8 @@ def joint_histogram(fixed: Volume, warped: Volume, mask: Volume, bins: int) -> T
 
     Args:
         fixed: (B, 1, *S) intensities counted in bins; voxel x falls into row floor(x).
-        warped: (B, 1, *S) intensities counted in bins; bin centres lie at n + 0.5 and values
-            outside [1.5, bins - 2.5] are moved to that range.
+        warped: (B, 1, *S) intensities counted in bins; bin centres lie at whole numbers and
+            values outside [1, bins - 2] are moved to that range.
         mask: (B, 1, *S) weights.
         bins: Number of bins of both.
 

@@ -8,6 +8,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from coincide.space.grid import Grid
+from coincide.space.shapes import PerPair
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,37 @@ class Image:
     def with_mask(self, mask: Tensor | None) -> "Image":
         """The same voxels with another mask, (B, 1, *S)."""
         return replace(self, mask=mask)
+
+    def weight(self) -> Tensor:
+        """The mask with the dtype of the data, (B, 1, *S); ones where there is none."""
+        if self.mask is None:
+            return torch.ones_like(self.data[:, :1])
+        return self.mask.to(self.data.dtype)
+
+    def mean(self, values: Tensor) -> PerPair:
+        """Mean over channels and mask of values (B, C, *S) on this grid, (B,)."""
+        weight = self.weight()
+        mass = values.shape[1] * weight.flatten(1).sum(1)
+        return (weight * values).flatten(1).sum(1) / mass.clamp_min(1e-12)
+
+    def standardised(self) -> "Image":
+        """The image with mean 0 and variance 1 inside its mask, channel by channel."""
+        weight = self.weight()
+        voxels = tuple(range(2, self.data.ndim))
+        mass = weight.sum(voxels, keepdim=True).clamp_min(1e-12)
+        centred = self.data - (weight * self.data).sum(voxels, keepdim=True) / mass
+        spread = (weight * centred.square()).sum(voxels, keepdim=True) / mass
+        return self.with_data(centred / spread.sqrt().clamp_min(1e-12))
+
+    def range(self) -> tuple[PerPair, PerPair]:
+        """Least and largest value inside the mask, (B,) each."""
+        flat = self.data.flatten(1)
+        if self.mask is None:
+            return flat.amin(1), flat.amax(1)
+        inside = (self.mask > 0).expand_as(self.data).flatten(1)
+        low = torch.where(inside, flat, torch.inf).amin(1)
+        high = torch.where(inside, flat, -torch.inf).amax(1)
+        return low, high
 
     def float(self) -> "Image":
         """The same image with float32 voxels."""

@@ -45,3 +45,10 @@ def determinant(displacement: Field, grid: Grid) -> Volume:
     else:
         det = torch.linalg.det(matrix)
     return det[:, None]
+
+
+def second_derivatives(field: Field, grid: Grid) -> torch.Tensor:
+    """World second derivatives of every component, (B, C, D, D, *S), per mm²."""
+    first = gradient(field, grid)
+    columns = [gradient(first[:, :, d], grid) for d in range(grid.dim)]
+    return torch.stack(columns, 2)

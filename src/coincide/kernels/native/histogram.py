@@ -18,9 +18,9 @@ def scatter(fixed, warped, mask, partial):
             if m <= 0:
                 continue
             row = min(max(int(fixed[p]), 0), bins - 1)
-            x = min(max(np.float64(warped[p]), 1.5), bins - 2.5)
-            first = int(x - 0.5)
-            t = x - 0.5 - first
+            x = min(max(np.float64(warped[p]), 1.0), bins - 2.0)
+            first = min(int(x), bins - 3)
+            t = x - first
             s = 1 - t
             table[row, first - 1] += m * s * s * s / 6
             table[row, first] += m * (2.0 / 3 - t * t * (2 - t) / 2)
@@ -38,12 +38,12 @@ def gather(fixed, warped, mask, table, out):
         for p in range(chunk * size, min(fixed.size, (chunk + 1) * size)):
             m = mask[p]
             x = np.float64(warped[p])
-            if m <= 0 or x < 1.5 or x > bins - 2.5:
+            if m <= 0 or x < 1 or x > bins - 2:
                 out[p] = 0
                 continue
             row = min(max(int(fixed[p]), 0), bins - 1)
-            first = int(x - 0.5)
-            t = x - 0.5 - first
+            first = min(int(x), bins - 3)
+            t = x - first
             s = 1 - t
             out[p] = m * (
                 -s * s / 2 * table[row, first - 1]

@@ -9,9 +9,9 @@ from coincide.space.shapes import Volume
 def joint_histogram(fixed: Volume, warped: Volume, mask: Volume, bins: int) -> Tensor:
     """Histogram (B, bins, bins); see `coincide.kernels.histogram`."""
     row = fixed.flatten(1).long().clamp(0, bins - 1)
-    x = warped.flatten(1).clamp(1.5, bins - 2.5)
-    first = (x.detach() - 0.5).long()
-    t = x - 0.5 - first
+    x = warped.flatten(1).clamp(1, bins - 2)
+    first = x.detach().long().clamp_max(bins - 3)
+    t = x - first
     s = 1 - t
     weights = (
         s**3 / 6,

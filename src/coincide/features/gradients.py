@@ -1,0 +1,32 @@
+"""Gradients: edges of an image, as feature images."""
+
+import torch
+
+from coincide.space.image import Image
+from coincide.transforms.jacobian import gradient
+
+
+def edge_tensor(image: Image, eta: float) -> Image:
+    r"""Entries of $n n^\top$ with $n = \nabla I / \sqrt{|\nabla I|^2 + \varepsilon^2}$.
+
+    Args:
+        image: (B, 1, *S) intensities.
+        eta: $\varepsilon$ as a fraction of the mean gradient magnitude where there is any.
+
+    Returns:
+        (B, D(D+1)/2, *S); off-diagonal entries carry √2, so that squared differences of the
+        channels sum to the Frobenius norm.
+    """
+    slope = gradient(image.data[:, :1], image.grid)[:, 0]
+    size = slope.square().sum(1, keepdim=True)
+    weight = image.weight().to(size.dtype) * (size > 0)
+    voxels = tuple(range(1, size.ndim))
+    mean = (weight * size.sqrt()).sum(voxels) / weight.sum(voxels).clamp_min(1)
+    noise = (eta * mean).clamp_min(1e-8).view(-1, *(1,) * (size.ndim - 1))
+    normal = slope / (size + noise**2).sqrt()
+    entries = [
+        normal[:, a] * normal[:, b] * (1 if a == b else 2**0.5)
+        for a in range(image.dim)
+        for b in range(a, image.dim)
+    ]
+    return image.with_data(torch.stack(entries, 1))

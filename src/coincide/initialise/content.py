@@ -1,0 +1,101 @@
+"""Content: which part of an image shows something, and its robust intensities."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from coincide.kernels.smooth import gaussian
+from coincide.space.grid import Grid
+from coincide.space.image import Image
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What was found in an image.
+
+    Args:
+        image: The image cropped to its content, intensities from 0 to 1, float32.
+        inside: (B, 1, *S) 1 where the cropped image shows something.
+        start, stop: Voxels of the box in the given image.
+    """
+
+    image: Image
+    inside: torch.Tensor
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+
+
+def content(image: Image, *, margin: float, name: str) -> Content:
+    """Crop to what is not background and bring the intensities to [0, 1].
+
+    Background lies below half of Otsu's threshold of the smoothed image. Intensities are cut at
+    the 0.1 and 99.9 percentiles of the content. A mask limits both.
+
+    Args:
+        image: (1, C, *S); of several channels the mean is taken.
+        margin: Added around the content on each side, mm.
+        name: What to call the image in errors, such as `fixed`.
+
+    Raises:
+        ValueError: if the image is constant, or its mask is empty.
+    """
+    data = image.data.float().mean(1, keepdim=True)
+    if image.mask is not None and not bool((image.mask > 0).any()):
+        raise ValueError(f"the {name} mask is empty; give a mask with voxels above 0, or none")
+    counted = data if image.mask is None else data[image.mask > 0]
+    values = counted.flatten()[:: max(1, counted.numel() // 500_000)].double()
+    low, high = (float(q) for q in torch.quantile(values, torch.tensor([0.001, 0.999]).double()))
+    if high <= low:
+        low, high = float(values.min()), float(values.max())
+    if high <= low:
+        raise ValueError(
+            f"the {name} image is constant ({low:g} everywhere): there is nothing to register; "
+            "check that the right file and frame were given"
+        )
+    unit = ((data - low) / (high - low)).clamp(0, 1)
+    smooth = gaussian(unit, [min(1.0, n / 8) if n > 1 else 0.0 for n in image.grid.shape])
+    threshold = 0.5 * otsu(smooth.flatten()[:: max(1, smooth.numel() // 500_000)].numpy())
+    inside = smooth > threshold
+    if image.mask is not None:
+        inside = inside & (image.mask > 0)
+    inside_values = unit[inside]
+    picked = inside_values[:: max(1, inside_values.numel() // 500_000)].double()
+    high = float(torch.quantile(picked, 0.999)) or 1.0
+    unit = (unit / high).clamp_max(1)
+    start, stop = _box(inside[0, 0], image.grid, margin)
+    cropped = Image(unit, image.grid, image.mask).crop(start, stop)
+    box = (slice(None), slice(None), *(slice(a, b) for a, b in zip(start, stop, strict=True)))
+    return Content(cropped, inside[box].float(), start, stop)
+
+
+def _box(
+    inside: torch.Tensor, grid: Grid, margin: float
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    start, stop = [], []
+    for axis, n in enumerate(grid.shape):
+        others = tuple(d for d in range(grid.dim) if d != axis)
+        # a few stray voxels of noise do not count as content
+        count = inside.sum(others)
+        some = torch.nonzero(count > 0.002 * count.max()).flatten()
+        pad = int(np.ceil(margin / grid.spacing[axis]))
+        start.append(max(0, int(some[0]) - pad))
+        stop.append(min(n, int(some[-1]) + 1 + pad))
+    return tuple(start), tuple(stop)
+
+
+def otsu(values: np.ndarray, bins: int = 128) -> float:
+    """Threshold in [0, 1] that separates values in [0, 1] best into two classes.
+
+    References:
+        Otsu (1979), doi:10.1109/TSMC.1979.4310076.
+    """
+    counts, edges = np.histogram(values, bins, (0, 1))
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    total = np.cumsum(counts * centres)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = total / below - (total[-1] - total) / above
+    between = np.nan_to_num(below * above * gap**2)
+    return float(edges[1:][np.argmax(between)])

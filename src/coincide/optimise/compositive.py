@@ -1,0 +1,159 @@
+"""Compositive: smoothed forces composed with a displacement field, as in greedy and demons."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coincide.alignment import Alignment
+from coincide.kernels.smooth import gaussian
+from coincide.kernels.update import compose, largest, pull
+from coincide.kernels.warp import warp
+from coincide.objective import Similarity
+from coincide.optimise.optimiser import Optimiser, Problem, Run
+from coincide.registry import named
+from coincide.space.grid import tensor
+from coincide.space.image import Image
+from coincide.space.shapes import Field
+from coincide.transforms.displacement import Displacement
+from coincide.transforms.transform import Transform
+
+
+@named("compositive")
+@dataclass(frozen=True)
+class Compositive(Optimiser):
+    r"""Greedy composition of small smooth steps, for displacement fields.
+
+    $$
+    w = G_{\text{update}} * \Big(-\sum_s \frac{\lambda_s}{r_s}
+        \frac{\partial S_s}{\partial W} \nabla W\Big), \qquad
+    u \leftarrow G_{\text{field}} * \big(u + \epsilon w + \epsilon (w \cdot \nabla) u\big)
+    $$
+
+    where $\epsilon$ makes the largest step `step` voxels. With several similarities each force is
+    divided by its root mean square $r_s$, so that weights compare directions, not units.
+
+    Lengths are counted in voxels of the level, because the scheme is one of scales: on every
+    level the field may bend as much, relative to its voxels, as on the others.
+
+    Args:
+        step: Longest move of one update, voxels of the level (> 0).
+        update: Standard deviation of the Gaussian on each update, voxels of the level.
+        field: Standard deviation of the Gaussian on the whole field, voxels of the level.
+
+    References:
+        Joshi et al. (2004), doi:10.1016/j.neuroimage.2004.07.068;
+        Yushkevich et al. (2016), doi:10.1016/j.jalz.2016.06.441.
+    """
+
+    step: float = 1.0
+    update: float = 2.0
+    field: float = 1.0
+
+    def start(self, problem: Problem) -> "CompositiveRun":
+        """Begin on a level."""
+        transform = problem.transform
+        if not isinstance(transform, Displacement) or transform.grid != problem.fixed.grid:
+            raise ValueError(
+                f"compositive moves a displacement field on the grid of the images, not "
+                f"{type(transform).__name__}; use 'displacement', or adam or lbfgs"
+            )
+        if not problem.objective.similarities:
+            raise ValueError("compositive needs at least one similarity in the objective")
+        return CompositiveRun(self, problem)
+
+
+class CompositiveRun(Run):
+    """State of `Compositive`: the field in voxels, and working memory made once."""
+
+    def __init__(self, rule: Compositive, problem: Problem):
+        self.rule, self.problem = rule, problem
+        grid = problem.fixed.grid
+        self.scale = grid.affine[:-1, :-1]
+        self.metric = self.scale.T @ self.scale
+        self.unit = float(np.min(grid.spacing[np.array(grid.shape) > 1], initial=np.inf))
+        # one sigma in mm along all axes: coarse axes of thick slices are smoothed by fewer voxels
+        self.ratio = self.unit / grid.spacing
+        world = problem.transform.field.detach()  # type: ignore[union-attr]
+        to_voxels = tensor(np.linalg.inv(self.scale), world)
+        self.field: Field = torch.einsum("de,be...->bd...", to_voxels, world).contiguous()
+        self.force, self.spare = torch.empty_like(self.field), torch.empty_like(self.field)
+        self.total = torch.empty_like(self.field)
+        self.pairs = [
+            (weight, term, term.prepare(problem.fixed), term.prepare(problem.moving))
+            for weight, term in problem.objective.similarities
+        ]
+        self.penalties = [
+            (w, t) for w, t in problem.objective.terms if not isinstance(t, Similarity)
+        ]
+
+    def step(self) -> tuple[float, dict[str, float]]:
+        """One composition."""
+        cost, values = 0.0, {}
+        many = len(self.pairs) > 1
+        for n, (weight, term, fixed, moving) in enumerate(self.pairs):
+            value = self._force(term, fixed, moving)
+            values[str(term)] = value
+            cost += weight * value
+            factor = weight
+            if many:
+                factor /= max(float(self.force.square().mean().sqrt()), 1e-20)
+            if n == 0:
+                torch.mul(self.force, factor, out=self.total)
+            else:
+                self.total.add_(self.force, alpha=factor)
+        for weight, term in self.penalties:
+            value = self._penalty(term, weight)
+            values[str(term)] = value
+            cost += weight * value
+        gaussian(self.total, self._sigma(self.rule.update), out=self.total)
+        longest = largest(self.total, self.metric)
+        if longest > 0:
+            step = self.rule.step * self.unit / longest
+            compose(self.field, self.total, step, out=self.spare)
+            self.field, self.spare = self.spare, self.field
+            gaussian(self.field, self._sigma(self.rule.field), out=self.field)
+        return cost, values
+
+    def finish(self) -> Transform:
+        """The displacement in millimetres."""
+        world = torch.einsum("de,be...->bd...", tensor(self.scale, self.field), self.field)
+        transform = self.problem.transform
+        return Displacement(
+            transform.spacing,  # type: ignore[arg-type]
+            field=world.contiguous(),
+            grid=self.problem.fixed.grid,
+        )
+
+    def _sigma(self, voxels: float) -> list[float]:
+        return [voxels * float(r) for r in self.ratio]
+
+    def _force(self, term: Similarity, fixed: Image, moving: Image) -> float:
+        dim = fixed.dim
+        data, valid = warp(
+            moving.data, self.field, np.eye(dim, dim + 1), np.eye(dim), clamp=False
+        )
+        for mask in (fixed.mask, self._warped_mask(moving)):
+            valid = valid if mask is None else valid * mask
+        data.requires_grad_()
+        value = term.compare(fixed, Image(data, fixed.grid, valid)).sum()
+        (slope,) = torch.autograd.grad(value, data)
+        pull(slope, data.detach(), np.linalg.inv(self.metric), out=self.force)
+        return float(value) / len(data)
+
+    def _warped_mask(self, moving: Image) -> Tensor | None:
+        if moving.mask is None:
+            return None
+        dim = moving.dim
+        return warp(moving.mask, self.field, np.eye(dim, dim + 1), np.eye(dim))[0]
+
+    def _penalty(self, term: object, weight: float) -> float:
+        problem = self.problem
+        world = torch.einsum("de,be...->bd...", tensor(self.scale, self.field), self.field)
+        trial = Displacement(field=world, grid=problem.fixed.grid)
+        value = term(Alignment(problem.fixed, problem.moving, trial)).sum()  # type: ignore[operator]
+        (slope,) = torch.autograd.grad(value, trial.field)
+        to_voxels = tensor(np.linalg.inv(self.scale), slope)
+        self.total.sub_(torch.einsum("de,be...->bd...", to_voxels, slope), alpha=weight)
+        return float(value) / len(world)

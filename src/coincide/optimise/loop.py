@@ -1,0 +1,106 @@
+"""The one loop that optimises a transform, level by level."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from coincide.objective import Objective, Term, objective
+from coincide.optimise.optimiser import Optimiser, Problem
+from coincide.registration import Step
+from coincide.registry import build
+from coincide.space.image import Image
+from coincide.space.pyramid import Level, at
+from coincide.transforms.transform import Transform
+
+LEVELS = (Level(4, 50), Level(2, 30), Level(1, 15))
+
+
+@dataclass(frozen=True, eq=False)
+class Optimised:
+    """What the loop returns.
+
+    Args:
+        transform: Fixed-world to moving-world points.
+        history: Every step.
+        status: One sentence for a person.
+        seconds: Wall time.
+    """
+
+    transform: Transform
+    history: tuple[Step, ...]
+    status: str
+    seconds: float
+
+
+def optimise(
+    fixed: Image,
+    moving: Image,
+    transform: Transform | str,
+    *,
+    cost: Objective | Term | str,
+    optimiser: Optimiser | Sequence[Optimiser] | str = "adam",
+    levels: Sequence[Level] = LEVELS,
+    stage: str = "deformable",
+    watch: Callable[[Step], None] | None = None,
+) -> Optimised:
+    """Move a transform until the objective stops falling, on each level of a pyramid.
+
+    Args:
+        fixed: Image that stays, (B, C, *S).
+        moving: Image that is mapped; any grid.
+        transform: The start, a part or text such as `"velocity(spacing=4)"`.
+        cost: The objective, or text such as `"ngf + 0.1*bending"`.
+        optimiser: One for all levels, or one for each.
+        levels: Coarse to fine.
+        stage: Name under which steps are kept.
+        watch: Called after every step.
+
+    Raises:
+        ValueError: if a part is unknown, or optimiser and transform do not go together.
+        FloatingPointError: if the cost becomes infinite or not a number.
+    """
+    begin = time.perf_counter()
+    transform = build(transform, Transform) if isinstance(transform, str) else transform
+    target = objective(cost)
+    rules = [optimiser] * len(levels) if isinstance(optimiser, Optimiser | str) else optimiser
+    if len(rules) != len(levels):
+        raise ValueError(f"{len(rules)} optimisers for {len(levels)} levels; give one, or one each")
+    history: list[Step] = []
+    ended = []
+    for number, (level, rule) in enumerate(zip(levels, rules, strict=True)):
+        rule = build(rule, Optimiser) if isinstance(rule, str) else rule
+        grid = fixed.grid.shrink(fixed.grid.factors(level.spacing))
+        coarse = at(fixed, grid)
+        other = at(moving, moving.grid.shrink(moving.grid.factors(level.spacing)))
+        transform = transform.on(grid)
+        run = rule.start(Problem(coarse, other, transform, target))
+        costs: list[float] = []
+        for count in range(level.steps):
+            value, terms = run.step()
+            if not np.isfinite(value):
+                raise FloatingPointError(
+                    f"the cost became {value} at {stage} level {number}, step {count}; "
+                    "use a smaller step, or check the images for extreme values"
+                )
+            costs.append(value)
+            history.append(Step(stage, number, count, value, terms))
+            if watch is not None:
+                watch(history[-1])
+            if run.exhausted or converged(costs, level.tolerance, level.window):
+                break
+        transform = run.finish()
+        ended.append("converged" if len(costs) < level.steps else f"used its {level.steps} steps")
+    levels_text = ", ".join(f"level {n} {how}" for n, how in enumerate(ended))
+    return Optimised(
+        transform, tuple(history), f"{stage}: {levels_text}", time.perf_counter() - begin
+    )
+
+
+def converged(costs: Sequence[float], tolerance: float, window: int) -> bool:
+    """Whether the last `window` steps gained less than a fraction of what all steps gained."""
+    if len(costs) < 2 * window or tolerance <= 0:
+        return False
+    gained = costs[0] - min(costs)
+    return min(costs[:-window]) - min(costs[-window:]) <= tolerance * max(gained, 1e-12)

@@ -1,0 +1,36 @@
+"""Bending: curved displacement."""
+
+from dataclasses import dataclass
+
+from coincide.alignment import Alignment
+from coincide.objective import Penalty
+from coincide.registry import named
+from coincide.space.shapes import PerPair
+from coincide.transforms.bspline import BSpline
+from coincide.transforms.jacobian import second_derivatives
+
+
+@named("bending")
+@dataclass(frozen=True)
+class Bending(Penalty):
+    r"""Mean squared second derivative of the displacement, 1/mm²; affine maps are free.
+
+    $$\frac{1}{|\Omega|} \int_\Omega \sum_{d, a, b}
+        \left( \frac{\partial^2 u_d}{\partial x_a \partial x_b} \right)^2 \mathrm{d}x$$
+
+    For a B-spline it is computed in closed form from the control points.
+
+    Example:
+        >>> float(Bending()(alignment))
+        0.0
+
+    References:
+        Rueckert et al. (1999), doi:10.1109/42.796284.
+    """
+
+    def __call__(self, alignment: Alignment) -> PerPair:
+        """Cost, (B,)."""
+        if isinstance(alignment.transform, BSpline):
+            return alignment.transform.bending()
+        curved = second_derivatives(alignment.displacement, alignment.fixed.grid)
+        return curved.square().sum((1, 2, 3)).flatten(1).mean(1)

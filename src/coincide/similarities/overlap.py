@@ -1,0 +1,50 @@
+"""Soft Dice of label maps."""
+
+from dataclasses import dataclass
+
+import torch
+
+from coincide.objective import Similarity
+from coincide.registry import named
+from coincide.space.image import Image
+from coincide.space.shapes import PerPair
+
+
+@named("overlap")
+@dataclass(frozen=True)
+class Overlap(Similarity):
+    r"""One minus the mean soft Dice coefficient of label maps.
+
+    $$1 - \frac{1}{L} \sum_l \frac{2 \int_\Omega F_l W_l}{\int_\Omega F_l + \int_\Omega W_l}$$
+
+    for the indicator images $F_l, W_l$ of the labels; background (0) does not count. Used beside
+    an image similarity through `Overlap().of(fixed_labels, moving_labels)`.
+
+    Args:
+        labels: Which labels count; empty: the values 1 to 9 that a small map usually has.
+
+    Shape:
+        Integer label maps (B, 1, *S); returns (B,) in [0, 1], 0 is best.
+
+    Example:
+        >>> labels = image.with_data((image.data > 0.5).long())
+        >>> Overlap(labels=(1,)).compare(*[Overlap(labels=(1,)).prepare(labels)] * 2)
+        tensor([0.])
+    """
+
+    labels: tuple[int, ...] = ()
+
+    def prepare(self, image: Image) -> Image:
+        """One indicator image a label, (B, L, *S) float32."""
+        labels = self.labels or tuple(range(1, 10))
+        return image.with_data(torch.cat([(image.data == l).float() for l in labels], 1))
+
+    def compare(self, fixed: Image, warped: Image) -> PerPair:
+        """Cost, (B,)."""
+        weight = warped.weight()
+        voxels = tuple(range(2, fixed.data.ndim))
+        common = 2 * (weight * fixed.data * warped.data).sum(voxels)
+        total = (weight * (fixed.data + warped.data)).sum(voxels)
+        present = (total > 0).to(total.dtype)
+        score = (present * common / total.clamp_min(1e-6)).sum(1)
+        return 1 - score / present.sum(1).clamp_min(1)

@@ -1,0 +1,44 @@
+"""Pyramid: the same image, coarser."""
+
+from dataclasses import dataclass
+
+from coincide.kernels.smooth import gaussian
+from coincide.space.grid import Grid
+from coincide.space.image import Image
+from coincide.space.sampling import resample
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of a pyramid.
+
+    Args:
+        spacing: Voxel size, mm; no axis is made finer than it is (0: as the image is).
+        steps: Largest number of optimiser steps.
+        tolerance: Stop when the cost, over the last `window` steps, falls by less than this fraction
+            of what it has fallen on this level; 0: never stop early.
+        window: Steps over which that is judged.
+    """
+
+    spacing: float
+    steps: int
+    tolerance: float = 0.01
+    window: int = 10
+
+
+def at(image: Image, grid: Grid) -> Image:
+    """The image smoothed for, and sampled on, a grid at least as coarse as its own.
+
+    The Gaussian has half a voxel of the coarse grid as standard deviation along every axis that
+    is really made coarser; inside a mask it is a normalised convolution.
+    """
+    if grid == image.grid:
+        return image
+    ratio = grid.spacing / image.grid.spacing
+    sigma = [0.5 * float(r) if r > 1.5 else 0.0 for r in ratio]
+    if image.mask is None:
+        smooth = image.with_data(gaussian(image.data, sigma))
+        return resample(smooth, grid).with_mask(None)
+    mass = gaussian(image.mask.to(image.data.dtype), sigma)
+    blurred = gaussian(image.data * image.mask, sigma) / mass.clamp_min(1e-3)
+    return resample(Image(blurred, image.grid, mass), grid)

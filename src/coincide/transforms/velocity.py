@@ -1,0 +1,77 @@
+"""Velocity: a stationary velocity field whose exponential is the transform."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from coincide.kernels.update import exponential, largest
+from coincide.registry import named
+from coincide.space.grid import Grid
+from coincide.space.shapes import Field, Points
+from coincide.transforms.displacement import Displacement, carried, upsampled
+from coincide.transforms.transform import Transform
+
+
+@named("velocity")
+class Velocity(Transform):
+    r"""Diffeomorphism $T = \exp(v)$: points flow along $v$ for unit time.
+
+    The exponential is taken by scaling and squaring, with as many squarings as keep every step
+    below half a voxel. The inverse is exact: $\exp(-v)$.
+
+    Args:
+        spacing: Voxel size wanted for the field, mm; 0: that of the grid it is put on.
+        field: (B, D, *S) velocity, mm for unit time, world axes; None: zero.
+        grid: Where the voxels of `field` lie.
+
+    References:
+        Arsigny et al. (2006), doi:10.1007/11866565_113.
+    """
+
+    def __init__(
+        self, spacing: float = 0.0, *, field: Tensor | None = None, grid: Grid | None = None
+    ):
+        super().__init__()
+        self.spacing, self.grid = spacing, grid
+        if grid is not None:
+            zero = torch.zeros(1, grid.dim, *grid.shape)
+            self.field = nn.Parameter(zero if field is None else field.detach())
+
+    def integrated(self) -> Field:
+        """Displacement exp(v) - id on the grid of the velocity, mm, (B, D, *S)."""
+        return integrated(self.field, self._placed())
+
+    def forward(self, points: Points) -> Points:
+        """Moved points, (B, P, D) mm."""
+        if self.grid is None:
+            return points
+        return Displacement(field=self.integrated(), grid=self.grid)(points)
+
+    def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
+        """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
+        return carried(self.integrated(), self._placed(), grid, inner)
+
+    def inverse(self) -> "Velocity":
+        """The flow backwards in time."""
+        return Velocity(self.spacing, field=-self.field, grid=self.grid)
+
+    def on(self, grid: Grid) -> "Velocity":
+        """The same velocity resampled to `grid` at its own spacing."""
+        own = grid.shrink(grid.factors(self.spacing)) if self.spacing else grid
+        if self.grid is None:
+            return Velocity(self.spacing, grid=own)
+        field = upsampled(self.field.detach(), self.grid, own)
+        return Velocity(self.spacing, field=field, grid=own)
+
+    def _placed(self) -> Grid:
+        if self.grid is None:
+            raise ValueError("this velocity has no grid yet; call .on(grid) first")
+        return self.grid
+
+
+def integrated(velocity: Field, grid: Grid) -> Field:
+    """Displacement of the flow along a velocity for unit time, mm, (B, D, *S)."""
+    to_voxels = grid.inverse[:-1, :-1]
+    longest = largest(velocity.detach(), to_voxels.T @ to_voxels)
+    squarings = max(0, int(np.ceil(np.log2(max(longest, 1e-9) / 0.5))))
+    return exponential(velocity, np.eye(grid.dim, grid.dim + 1), to_voxels, squarings)
