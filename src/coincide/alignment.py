@@ -4,10 +4,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from coincide.space.grid import Grid
 from coincide.space.image import Image
-from coincide.space.sampling import resample
+from coincide.space.sampling import Interpolation, resample
 from coincide.space.shapes import Field, Volume
+from coincide.transforms.composite import Composite
 from coincide.transforms.jacobian import determinant
+from coincide.transforms.linear import Linear
 from coincide.transforms.transform import Transform
 
 
@@ -43,9 +46,9 @@ class Alignment:
         """Determinant of the Jacobian of the transform, (B, 1, *S)."""
         return determinant(self.displacement, self.fixed.grid)
 
-    def pull(self, image: Image) -> Image:
+    def pull(self, image: Image, *, interpolation: Interpolation = "linear") -> Image:
         """An image in the moving world brought to the fixed grid, masked by the fixed mask."""
-        warped = resample(image, self.fixed.grid, self.displacement)
+        warped = pulled(image, self.transform, self.fixed.grid, interpolation=interpolation)
         if self.fixed.mask is None or warped.mask is None:
             return warped
         return warped.with_mask(warped.mask * self.fixed.mask)
@@ -58,3 +61,27 @@ class Alignment:
         if moving is self.moving:
             return fixed, self.warped
         return fixed, self.pull(moving)
+
+
+def pulled(
+    image: Image, transform: Transform, grid: Grid, *, interpolation: Interpolation = "linear"
+) -> Image:
+    """An image in the moving world seen at the voxels of `grid`, interpolated once.
+
+    A linear map at the end of a chain is folded into the sampling instead of into the field.
+
+    Args:
+        image: What to sample.
+        transform: World of `grid` to world of `image`.
+        grid: Where the result lies.
+        interpolation: See `resample`.
+    """
+    if isinstance(transform, Composite) and len(transform.transforms) > 1:
+        outer, *inner = transform
+        if isinstance(outer, Linear) and not outer.shift.requires_grad:
+            rest = Composite(inner) if len(inner) > 1 else inner[0]
+            field = rest.displacement(grid)
+            return resample(image, grid, field, after=outer.numpy(), interpolation=interpolation)
+    if isinstance(transform, Linear) and not transform.shift.requires_grad:
+        return resample(image, grid, None, after=transform.numpy(), interpolation=interpolation)
+    return resample(image, grid, transform.displacement(grid), interpolation=interpolation)

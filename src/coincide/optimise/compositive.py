@@ -139,6 +139,7 @@ class CompositiveRun(Run):
         data.requires_grad_()
         value = term.compare(fixed, Image(data, fixed.grid, valid)).sum()
         (slope,) = torch.autograd.grad(value, data)
+        value = value.detach()
         pull(slope, data.detach(), np.linalg.inv(self.metric), out=self.force)
         return float(value) / len(data)
 
@@ -154,6 +155,7 @@ class CompositiveRun(Run):
         trial = Displacement(field=world, grid=problem.fixed.grid)
         value = term(Alignment(problem.fixed, problem.moving, trial)).sum()  # type: ignore[operator]
         (slope,) = torch.autograd.grad(value, trial.field)
+        value = value.detach()
         to_voxels = tensor(np.linalg.inv(self.scale), slope)
         self.total.sub_(torch.einsum("de,be...->bd...", to_voxels, slope), alpha=weight)
         return float(value) / len(world)

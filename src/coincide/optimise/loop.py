@@ -74,7 +74,7 @@ def optimise(
         grid = fixed.grid.shrink(fixed.grid.factors(level.spacing))
         coarse = at(fixed, grid)
         other = at(moving, moving.grid.shrink(moving.grid.factors(level.spacing)))
-        transform = transform.on(grid)
+        transform = transform.on(grid).to(coarse.data.device)
         run = rule.start(Problem(coarse, other, transform, target))
         costs: list[float] = []
         for count in range(level.steps):

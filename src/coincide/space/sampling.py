@@ -21,6 +21,7 @@ def resample(
     grid: Grid,
     displacement: Field | None = None,
     *,
+    after: np.ndarray | None = None,
     interpolation: Interpolation = "linear",
 ) -> Image:
     """The image seen at the displaced voxels of another grid; zero outside.
@@ -29,6 +30,7 @@ def resample(
         image: What to sample.
         grid: Where the result lies.
         displacement: (B, D, *S) on `grid`, mm; None: none.
+        after: (D+1, D+1) linear map applied to the displaced positions, mm to mm; None: none.
         interpolation: `linear` (differentiable); `nearest`; `cubic` (interpolating B-spline);
             `label`: the label with the largest linear weight, exact for every integer type.
 
@@ -38,8 +40,8 @@ def resample(
     Raises:
         ValueError: for an unknown interpolation, or `linear` and `cubic` of an integer image.
     """
-    index = grid.index_in(image.grid)[:-1]
-    scale = image.grid.inverse[:-1, :-1]
+    to_index = image.grid.inverse if after is None else image.grid.inverse @ after
+    index, scale = (to_index @ grid.affine)[:-1], to_index[:-1, :-1]
     if interpolation in ("linear", "cubic") and not image.data.is_floating_point():
         raise ValueError(
             f"{interpolation} interpolation would invent values between labels; "
@@ -56,7 +58,7 @@ def resample(
             return Image(data, grid, valid.detach())
         data, _ = warp(image.data, displacement, index, scale, shape=grid.shape)
     elif interpolation in ("nearest", "cubic", "label"):
-        data = _without_gradient(image, grid, displacement, interpolation)
+        data = _without_gradient(image, grid.shape, displacement, (index, scale), interpolation)
     else:
         raise ValueError(
             f"no interpolation is called {interpolation!r}; known: linear, nearest, cubic, label"
@@ -67,14 +69,17 @@ def resample(
 
 
 def _without_gradient(
-    image: Image, grid: Grid, displacement: Field | None, interpolation: Interpolation
+    image: Image,
+    shape: tuple[int, ...],
+    displacement: Field | None,
+    geometry: tuple[np.ndarray, np.ndarray],
+    interpolation: Interpolation,
 ) -> Volume:
     device, source = image.data.device, lifted(image.data.cpu())
     batch = max(len(source), 1 if displacement is None else len(displacement))
-    out = torch.zeros(batch, source.shape[1], *grid.shape, dtype=image.data.dtype)
+    out = torch.zeros(batch, source.shape[1], *shape, dtype=image.data.dtype)
     target = lifted(out)
-    index = lifted_matrix(grid.index_in(image.grid)[:-1], np.dtype(np.float64))
-    scale = lifted_matrix(image.grid.inverse[:-1, :-1], np.dtype(np.float64))
+    index, scale = (lifted_matrix(m, np.dtype(np.float64)) for m in geometry)
     if displacement is None:
         field = np.broadcast_to(np.zeros(1, np.float32), (1, 3, *target.shape[2:]))
     else:

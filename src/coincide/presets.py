@@ -1,0 +1,81 @@
+"""Presets: what is registered how, by name."""
+
+from dataclasses import dataclass
+
+MONOMODAL = (
+    "compositive(update=1.7, field=0.7)",
+    "compositive(update=1.0, field=0.5)",
+    "compositive(update=1.0, field=0.4)",
+)
+MULTIMODAL = (
+    "compositive(update=3.0, field=1.5)",
+    "compositive(update=2.0, field=1.5)",
+    "compositive(update=2.0, field=1.5)",
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings that suit a kind of image pair.
+
+    Args:
+        about: For whom, one line.
+        linear: `rigid` or `affine`: what comes before any deformation.
+        transform: The deformation, as text; empty: none.
+        objective: As text; empty: chosen by whether the two contrasts agree.
+        optimisers: One for each level, coarse to fine, as text; empty: chosen with the objective.
+        steps: Steps on each level, coarse to fine; each level halves the voxel size of the one
+            before, the last has that of the fixed image.
+        window: Intensities outside this range are cut, in the units of the file; empty: the
+            robust range of the content.
+    """
+
+    about: str
+    linear: str = "affine"
+    transform: str = "displacement"
+    objective: str = ""
+    optimisers: tuple[str, ...] = ()
+    steps: tuple[int, ...] = (50, 30, 15)
+    window: tuple[float, ...] = ()
+
+
+PRESETS = {
+    "auto": Preset("any pair: looks at the images and decides"),
+    "brain-mr": Preset(
+        "two brains, the same contrast", objective="lncc(radius=3)", optimisers=MONOMODAL
+    ),
+    "brain-multimodal": Preset(
+        "brains of different contrast", objective="ngf + lncc(radius=2)", optimisers=MULTIMODAL
+    ),
+    "lung-ct": Preset(
+        "one chest, breathed in and out",
+        objective="ngf + lncc(radius=2)",
+        optimisers=MULTIMODAL,
+        window=(-1000.0, 500.0),
+    ),
+    "abdomen": Preset(
+        "abdomens, CT or MR or both", objective="mind_ssc", optimisers=MULTIMODAL
+    ),
+    "cardiac": Preset(
+        "one heart, two phases",
+        linear="rigid",
+        objective="lncc(radius=3)",
+        optimisers=MONOMODAL,
+    ),
+    "histology": Preset(
+        "stained sections", objective="ngf + lncc(radius=4)", optimisers=MULTIMODAL
+    ),
+    "rigid": Preset("one body part of one person, any contrast", linear="rigid", transform=""),
+    "affine": Preset("a first, global alignment, any contrast", transform=""),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        ValueError: naming the ones there are.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no preset is called {name!r}; known: {', '.join(PRESETS)}")
+    return PRESETS[name]

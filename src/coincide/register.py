@@ -1,0 +1,245 @@
+"""Register: the one call."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from coincide.alignment import pulled
+from coincide.files.anything import as_image
+from coincide.initialise.content import Content, content
+from coincide.initialise.linear import Aligned, align
+from coincide.kernels.native.jit import threads
+from coincide.objective import Objective, Term, objective as read_objective
+from coincide.optimise.loop import optimise
+from coincide.optimise.optimiser import Optimiser
+from coincide.optimise.progress import progress
+from coincide.optimise.settle import settled
+from coincide.presets import MULTIMODAL, PRESETS, Preset, preset as find_preset
+from coincide.registration import Candidate, Registration, Step
+from coincide.registry import build
+from coincide.similarities.ncc import NCC
+from coincide.space.image import Image
+from coincide.space.pyramid import Level, at
+from coincide.transforms.displacement import Displacement
+from coincide.transforms.linear import Affine, Linear
+from coincide.transforms.transform import Transform
+
+MARGIN = 10.0  # mm kept around the content
+WORKING = 8_000_000  # voxels of the finest level at most
+ALIKE = 0.4  # correlation within the content above which two contrasts count as the same
+
+
+def register(
+    fixed: Any,
+    moving: Any,
+    transform: str | Transform | None = None,
+    *,
+    objective: str | Objective | Term | None = None,
+    optimiser: str | Optimiser | None = None,
+    preset: str | Preset = "auto",
+    initial: str | Transform = "search",
+    device: str = "auto",
+) -> Registration:
+    """Bring a moving image onto a fixed one, whatever their modality.
+
+    Both are cropped to their content and brought to a robust intensity range; a linear map is
+    searched from many starts and refined; then, unless the preset says otherwise, a smooth
+    deformation is optimised from coarse to fine. What you give overrules the preset.
+
+    Args:
+        fixed: A path, `Image`, nibabel or SimpleITK image, or an (array, affine) pair.
+        moving: The same; any grid.
+        transform: The deformation, a part or text such as `"velocity(spacing=4)"`; a linear one
+            such as `"rigid"` ends there.
+        objective: Text such as `"ngf(eta=0.5) + 0.1*bending"`, or the object.
+        optimiser: Text such as `"adam(rate=0.1)"`, for every level.
+        preset: A name, see `PRESETS`, or your own `Preset`.
+        initial: `search`; `header` trusts the world coordinates of the files; or a transform.
+        device: `auto` (CUDA where present), `cpu`, or a torch device, for the deformation.
+
+    Returns:
+        The transform, its inverse, and how they were found.
+
+    Raises:
+        ValueError: if the images cannot be registered, saying why and what would work.
+
+    Example:
+        >>> result = register(fixed, moving, preset="affine")
+        >>> result.transform.forward(points).shape == points.shape
+        True
+    """
+    begin = time.perf_counter()
+    threads()
+    plan = find_preset(preset) if isinstance(preset, str) else preset
+    f, m = as_image(fixed), as_image(moving)
+    notes = [f"fixed image: {w}" for w in f.warnings] + [f"moving image: {w}" for w in m.warnings]
+    if f.image.dim != m.image.dim:
+        raise ValueError(
+            f"the fixed image has {f.image.dim} axes and the moving image {m.image.dim}; "
+            "give two images of the same dimension (--frame picks one of a series)"
+        )
+    seconds = {"read": time.perf_counter() - begin}
+    plan = _overruled(plan, transform)
+    start = time.perf_counter()
+    shown, other = _content(f.image, plan, "fixed"), _content(m.image, plan, "moving")
+    with progress() as watch:
+        linear = _linear(shown, other, plan, initial, watch)
+        seconds["linear"] = time.perf_counter() - start
+        result, inverse = linear.transform, linear.transform.inverse()
+        history, status = linear.history, f"{plan.linear}: {linear.candidates[0].name} was best"
+        if plan.transform:
+            start = time.perf_counter()
+            plan = _decided(plan, shown, other, linear.transform)
+            target = read_objective(plan.objective if objective is None else objective)
+            part = plan.transform if transform is None else transform
+            part = build(part, Transform) if isinstance(part, str) else part
+            rules = _rules(plan, part, optimiser)
+            pair = _working(shown, other, linear.transform, _device(device))
+            levels = _levels(pair[0], plan.steps)
+            found = optimise(
+                *pair, part, cost=target, optimiser=rules, levels=levels, watch=watch
+            )
+            deformation = found.transform.to("cpu")
+            if isinstance(deformation, Displacement):
+                deformation = settled(deformation)
+            seconds["deformable"] = time.perf_counter() - start
+            start = time.perf_counter()
+            inverse = deformation.inverse() @ linear.transform.inverse()
+            seconds["inverse"] = time.perf_counter() - start
+            result = linear.transform @ deformation
+            history, status = history + found.history, f"{status}; {found.status}"
+    if linear.margin < 0.005:
+        notes.append(
+            f"a quite different orientation scored almost as well (margin {linear.margin:.4f}); "
+            "check left and right, head and foot"
+        )
+    for module in (result, inverse):
+        module.requires_grad_(False)
+    settings = {
+        "preset": preset if isinstance(preset, str) else "own",
+        "transform": plan.transform and str(transform or plan.transform),
+        "objective": str(objective or plan.objective),
+        "optimisers": [str(optimiser)] if optimiser else list(plan.optimisers),
+        "initial": initial if isinstance(initial, str) else type(initial).__name__,
+        "linear": plan.linear,
+        "steps": list(plan.steps),
+        "window": list(plan.window),
+        "device": device,
+    }
+    return Registration(
+        fixed=f.image,
+        moving=m.image,
+        transform=result,
+        inverse=inverse,
+        history=history,
+        candidates=linear.candidates,
+        settings=settings,
+        status=status,
+        seconds=seconds,
+        warnings=tuple(notes),
+    )
+
+
+def _overruled(plan: Preset, transform: str | Transform | None) -> Preset:
+    """The preset without deformation where a linear transform was asked for."""
+    part = build(transform, Transform) if isinstance(transform, str) else transform
+    if not isinstance(part, Linear):
+        return plan
+    return replace(plan, linear=part.name, transform="")  # type: ignore[attr-defined]
+
+
+def _content(image: Image, plan: Preset, name: str) -> Content:
+    image = image.float()
+    if plan.window:
+        low, high = plan.window
+        image = image.with_data(image.data.clamp(low, high))
+    return content(image, margin=MARGIN, name=name)
+
+
+def _linear(
+    fixed: Content,
+    moving: Content,
+    plan: Preset,
+    initial: str | Transform,
+    watch: Callable[[Step], None],
+) -> Aligned:
+    if isinstance(initial, Linear):
+        return Aligned(Affine(initial.numpy()), (Candidate("given", 0.0),), np.inf, ())
+    if isinstance(initial, Transform):
+        raise ValueError(
+            f"the initial transform must be linear, not {type(initial).__name__}; "
+            "compose a deformation yourself: result.transform @ initial"
+        )
+    if initial not in ("search", "header"):
+        raise ValueError(f"initial is 'search', 'header' or a transform, not {initial!r}")
+    if initial == "header":
+        matrix = np.eye(fixed.image.dim + 1)
+        return Aligned(Affine(matrix), (Candidate("header", 0.0),), np.inf, ())
+    return align(fixed, moving, kind=plan.linear, watch=watch)
+
+
+def _decided(plan: Preset, fixed: Content, moving: Content, linear: Linear) -> Preset:
+    """The preset with objective and optimisers chosen by whether the contrasts agree."""
+    if plan.objective:
+        return plan
+    warped = pulled(moving.image, linear, fixed.image.grid)
+    both = fixed.inside * (warped.mask if warped.mask is not None else 1)
+    if float(both.sum()) < 16:
+        raise ValueError(
+            "the two images do not overlap; check that they show the same anatomy, or give an "
+            "initial transform"
+        )
+    alike = 1 - float(NCC().compare(fixed.image, warped.with_mask(both)))
+    name = "brain-mr" if alike > ALIKE else "brain-multimodal"
+    chosen = PRESETS[name]
+    return replace(plan, objective=chosen.objective, optimisers=chosen.optimisers)
+
+
+def _rules(
+    plan: Preset, transform: Transform, optimiser: str | Optimiser | None
+) -> str | Optimiser | list[Optimiser]:
+    """One optimiser a level: what was given, the preset's, or what suits the transform."""
+    if optimiser is not None:
+        return optimiser
+    if not isinstance(transform, Displacement):
+        return "adam(rate=0.2)"
+    texts = plan.optimisers or MULTIMODAL
+    first = len(plan.steps) - len(texts)
+    return [build(texts[max(0, n - first)], Optimiser) for n in range(len(plan.steps))]
+
+
+def _working(
+    fixed: Content, moving: Content, linear: Linear, device: torch.device
+) -> tuple[Image, Image]:
+    """The fixed image, not too large, and the moving image brought to its grid by the linear map."""
+    image, spacing = fixed.image, 0.0
+    while np.prod(image.grid.shrink(image.grid.factors(spacing)).shape) > WORKING:
+        spacing = max(spacing, float(image.grid.spacing.min())) * 1.25
+    image = at(image, image.grid.shrink(image.grid.factors(spacing)))
+    # a finer moving image is smoothed first, so that it does not alias on the working grid
+    target = float(np.exp(np.log(image.grid.spacing).mean()))
+    own = moving.image.grid
+    source = at(moving.image, own.shrink(own.factors(target)))
+    warped = pulled(source, linear, image.grid, interpolation="cubic")
+    if moving.image.mask is None:
+        warped = warped.with_mask(None)
+    return image.to(device), warped.to(device)
+
+
+def _levels(fixed: Image, steps: tuple[int, ...]) -> tuple[Level, ...]:
+    """Levels that halve the voxel size each, down to the fixed image's own."""
+    axes = np.array(fixed.grid.shape) > 1
+    base = float(fixed.grid.spacing[axes].min())
+    last = len(steps) - 1
+    return tuple(Level(base * 2 ** (last - n), count) for n, count in enumerate(steps))
+
+
+def _device(name: str) -> torch.device:
+    """The device to deform on."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
