@@ -136,12 +136,13 @@ def stored_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     with igzip.open(path, "rb") if packed else path.open("rb") as file:
-        header = _parse(bytes(file.read(544)))
+        header = parse(bytes(file.read(544)))
     affine, _ = choose(geometry(header), "sform")
     return tuple(header.get_data_shape()), affine
 
 
-def _parse(data: bytes):
+def parse(data: bytes):
+    """The nibabel header in the first 544 bytes: NIfTI-1, NIfTI-2 or Analyze."""
     first = int.from_bytes(data[:4], "little")
     if data[344:348] in (b"n+1\0", b"ni1\0"):
         kind = nib.Nifti1Header
@@ -153,7 +154,7 @@ def _parse(data: bytes):
 
 
 def _header(found: Contents):
-    header = _parse(found.data[:544])
+    header = parse(found.data[:544])
     single = found.data[344:348] == b"n+1\0" or found.data[4:8] == b"n+2\0"
     if single:
         return header, found.data, found.path
