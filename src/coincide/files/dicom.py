@@ -55,9 +55,7 @@ def is_dicom(found: Contents) -> bool:
     return found.kind == "dicom"
 
 
-def read_series(
-    path: str | Path, *, series: str | None = None, frame: int | None = None
-) -> Stored:
+def read_series(path: str | Path, *, series: str | None = None, frame: int | None = None) -> Stored:
     """Read the slices of one series, sorted along their normal, rescaled to true intensities.
 
     Args:

@@ -69,9 +69,11 @@ def _members(file: h5py.File) -> list[Transform] | None:
         kind = _string(entry["TransformType"])
         if kind.startswith("CompositeTransform"):
             continue
-        restored = native.restored(ours[key], lambda e=entry, k=kind: _read(e, k)) if (
-            key in ours
-        ) else None
+        restored = (
+            native.restored(ours[key], lambda e=entry, k=kind: _read(e, k))
+            if (key in ours)
+            else None
+        )
         if restored is None:
             if not ItkMember(kind, np.empty(0), np.empty(0)).exact:
                 return None

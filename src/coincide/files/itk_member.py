@@ -47,7 +47,11 @@ class ItkMember:
             return Affine(self._matrix(dim))
         fixed = np.asarray(self.fixed, np.float64)
         size = tuple(int(n) for n in fixed[:dim])
-        origin, spacing, direction = fixed[dim : 2 * dim], fixed[2 * dim : 3 * dim], fixed[3 * dim :]
+        origin, spacing, direction = (
+            fixed[dim : 2 * dim],
+            fixed[2 * dim : 3 * dim],
+            fixed[3 * dim :],
+        )
         return displacement_of(
             np.asarray(self.parameters).reshape(*size[::-1], dim),
             Grid(size, affine_of(spacing, direction, origin)),
@@ -116,8 +120,9 @@ def sampling_grid(transform: Transform) -> Grid | None:
     A lattice of control points is made four times finer, as its displacement is a smooth curve
     between them.
     """
-    own = getattr(transform, "grid", None)
-    if own is None or hasattr(transform, "field"):
+    field_grid = getattr(transform, "field_grid", None)
+    own = getattr(transform, "grid", None) if field_grid is None else field_grid
+    if own is None or own is field_grid or hasattr(transform, "field"):
         return own
     affine = own.affine.copy()
     affine[:-1, :-1] /= FINER

@@ -5,8 +5,10 @@ exactly as what it was from this description; a displacement is read from ITK's 
 """
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
+import h5py
 import numpy as np
 import torch
 
@@ -21,8 +23,9 @@ from coincide.transforms.transform import Transform
 def keep(transform: Transform, group: Any) -> None:
     """Describe a transform in an HDF5 group.
 
-    Any registered transform that is built as `cls(spacing, <name>=tensor, grid=grid)`, the tensor
-    being its first parameter, is understood without being named here.
+    A registered transform is understood without being named here if the arguments of its
+    constructor are numbers, grids and one tensor, its first parameter, and it keeps each under
+    the name of the argument.
     """
     name = getattr(transform, "name", None)
     if name is None:
@@ -33,18 +36,20 @@ def keep(transform: Transform, group: Any) -> None:
         group["matrix"] = transform.numpy()
         group["centre"] = transform.centre.detach().cpu().numpy()
         return
-    grid = getattr(transform, "grid", None)
-    if grid is None:
+    if getattr(transform, "grid", None) is None:
         return
     group.attrs["name"] = name
-    group.attrs["spacing"] = transform.spacing
-    if isinstance(transform, Displacement):
-        return
-    argument, values = next(iter(transform.named_parameters()))
-    group.attrs["argument"] = argument
-    group["values"] = values.detach().cpu().numpy()
-    group["shape"] = np.array(grid.shape)
-    group["affine"] = grid.affine
+    path, values = next(iter(transform.named_parameters()))
+    tensor = path.rsplit(".", 1)[-1]
+    for argument in signature(type(transform)).parameters:
+        value = getattr(transform, argument, None)
+        if isinstance(value, Grid):
+            place = group.create_group(argument)
+            place["shape"], place["affine"] = np.array(value.shape), value.affine
+        elif isinstance(value, int | float | str | tuple):
+            group.attrs[argument] = value
+        elif argument == tensor and not isinstance(transform, Displacement):
+            group[argument] = values.detach().cpu().numpy()
 
 
 def restored(group: Any, itk: Callable[[], ItkMember]) -> Transform | None:
@@ -62,12 +67,27 @@ def restored(group: Any, itk: Callable[[], ItkMember]) -> Transform | None:
         return kind(
             group["matrix"][()], centre=group["centre"][()], radius=float(group.attrs["radius"])
         )
-    spacing = group.attrs["spacing"]
-    spacing = float(spacing) if np.ndim(spacing) == 0 else tuple(float(s) for s in spacing)
+    arguments: dict[str, Any] = {}
+    for argument in signature(kind).parameters:
+        if argument in group.attrs:
+            arguments[argument] = _plain(group.attrs[argument])
+        elif argument in group and isinstance(group[argument], h5py.Group):
+            place = group[argument]
+            arguments[argument] = Grid(tuple(place["shape"][()]), place["affine"][()])
+        elif argument in group:
+            arguments[argument] = torch.from_numpy(group[argument][()])
     if issubclass(kind, Displacement):
         plain = itk().transform()
         assert isinstance(plain, Displacement)
-        return Displacement(spacing, field=plain.field, grid=plain.grid)
-    grid = Grid(tuple(group["shape"][()]), group["affine"][()])
-    values = torch.from_numpy(group["values"][()])
-    return kind(spacing, **{str(group.attrs["argument"]): values}, grid=grid)
+        arguments |= {"field": plain.field, "grid": plain.grid}
+    try:
+        return kind(**arguments)
+    except TypeError:  # written by a version whose constructor differs; ITK's entry still holds
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """A number, text or tuple of an HDF5 attribute as Python's own."""
+    if isinstance(value, np.ndarray):
+        return tuple(value.tolist())
+    return value.item() if isinstance(value, np.generic) else value

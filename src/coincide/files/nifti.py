@@ -107,9 +107,7 @@ def header_for(shape: tuple[int, ...], dtype: np.dtype, grid: Grid) -> nib.Nifti
     try:
         header.set_data_dtype(dtype)
     except nib.spatialimages.HeaderDataError:
-        raise ValueError(
-            f"NIfTI cannot hold {dtype}; use int16, uint8, int32 or float32"
-        ) from None
+        raise ValueError(f"NIfTI cannot hold {dtype}; use int16, uint8, int32 or float32") from None
     affine = np.eye(4)
     affine[: grid.dim, : grid.dim] = grid.affine[:-1, :-1]
     affine[: grid.dim, 3] = grid.affine[:-1, -1]
