@@ -1,0 +1,98 @@
+"""ITK's .h5 transform files, with our own parametrisation beside it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from coincide.files import native
+from coincide.files.itk_member import ItkMember, member_of
+from coincide.space.grid import Grid
+from coincide.transforms.transform import Transform
+
+OURS = "Coincide"
+VERSION = "5.4.0"
+# the first name is how ITK spelt it for years; both are in use
+PARAMETERS = ("TransformParameters", "TranformParameters")
+FIXED = ("TransformFixedParameters", "TranformFixedParameters")
+
+
+def write_h5(members: Sequence[Transform], path: Path, grid: Grid | None) -> None:
+    """Write transforms, outermost first, as one ITK composite.
+
+    ITK, too, lets the last of a composite act first. Voxels are stored as they are: compression
+    would take twenty times as long. ITK ignores the group `/Coincide`, in which we keep the
+    parameters of transforms that ITK does not have.
+    """
+    with h5py.File(path, "w") as file:
+        file["ITKVersion"] = _text(VERSION)
+        group = file.create_group("TransformGroup")
+        ours = file.create_group(OURS)
+        ours.attrs["version"] = 1
+        first = 0
+        if len(members) > 1:
+            first = 1
+        for number, member in enumerate(members, first):
+            found = member_of(member, grid)
+            if first and number == first:
+                kind = f"CompositeTransform_double_{found.dim}_{found.dim}"
+                group.create_group("0")["TransformType"] = _text(kind)
+            entry = group.create_group(str(number))
+            entry["TransformType"] = _text(found.kind)
+            entry[PARAMETERS[0]] = found.parameters
+            entry[FIXED[0]] = found.fixed
+            native.keep(member, ours.create_group(str(number)))
+
+
+def read_h5(path: Path) -> list[Transform] | None:
+    """The transforms of an ITK file, outermost first; None if it has kinds only ITK can read.
+
+    Raises:
+        ValueError: if this is not a transform file.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if "TransformGroup" not in file:
+                raise ValueError(f"{path} is an HDF5 file, but holds no ITK transform")
+            return _members(file)
+    except OSError as error:
+        raise ValueError(f"{path} is damaged or not HDF5: {error}; write it again") from None
+
+
+def _members(file: h5py.File) -> list[Transform] | None:
+    group = file["TransformGroup"]
+    ours = file.get(OURS, {})
+    members: list[Transform] = []
+    for key in sorted(group, key=int):
+        entry = group[key]
+        kind = _string(entry["TransformType"])
+        if kind.startswith("CompositeTransform"):
+            continue
+        restored = (
+            native.restored(ours[key], lambda e=entry, k=kind: _read(e, k))
+            if (key in ours)
+            else None
+        )
+        if restored is None:
+            if not ItkMember(kind, np.empty(0), np.empty(0)).exact:
+                return None
+            restored = _read(entry, kind).transform()
+        members.append(restored)
+    return members
+
+
+def _read(entry, kind: str) -> ItkMember:
+    def values(names: tuple[str, ...]) -> np.ndarray:
+        return next((entry[name][()] for name in names if name in entry), np.empty(0))
+
+    return ItkMember(kind, values(PARAMETERS), values(FIXED))
+
+
+def _text(value: str) -> np.ndarray:
+    return np.array([value], dtype=h5py.string_dtype("ascii"))
+
+
+def _string(dataset) -> str:
+    value = np.asarray(dataset[()]).ravel()[0]
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,107 @@
+"""NRRD, MetaImage and pictures, through SimpleITK."""
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from coincide.files.contents import Contents
+from coincide.files.geometry import implausible
+from coincide.files.lps import affine_of, geometry_of
+from coincide.files.nifti import luminance, one_frame
+from coincide.files.stored import Stored
+from coincide.space.grid import Grid
+
+READERS = {
+    "nrrd": "NrrdImageIO",
+    "metaimage": "MetaImageIO",
+    "png": "PNGImageIO",
+    "jpeg": "JPEGImageIO",
+    "tiff": "TIFFImageIO",
+}
+PICTURES = ("png", "jpeg", "tiff")
+
+
+def read_itk(found: Contents, *, frame: int | None = None) -> Stored:
+    """Decode a file that SimpleITK knows.
+
+    Raises:
+        ValueError: if it is damaged, or a choice between frames is needed.
+    """
+    if found.packed:
+        raise ValueError(
+            f"{found.path} is a gzip-compressed {found.kind} file; decompress it with gunzip first"
+        )
+    try:
+        image = sitk.ReadImage(str(found.path), imageIO=READERS[found.kind])
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(f"{found.path} cannot be read as {found.kind}: {reason}") from None
+    stored = from_sitk(image, frame=frame, path=found.path)
+    if found.kind in PICTURES:
+        affine = np.eye(len(stored.affine))
+        affine[0, 0] = affine[1, 1] = -1
+        note = f"a {found.kind.upper()} picture has no reliable voxel size; 1 mm is assumed"
+        stored = Stored(stored.array, affine, warnings=(*stored.warnings, note))
+    return stored.warned(*found.warnings)
+
+
+def from_sitk(
+    image: sitk.Image, *, frame: int | None = None, path: Path | str = "this image"
+) -> Stored:
+    """Voxels and geometry of a SimpleITK image.
+
+    Args:
+        image: 2-D, 3-D or 4-D; colours become their luminance.
+        frame: Which volume of a 4-D image, or which component of a vector image.
+        path: Its name, for messages.
+    """
+    # a copy: the view would die with the image
+    array = sitk.GetArrayFromImage(image)
+    dim, parts = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
+    spacing, origin = np.array(image.GetSpacing()), np.array(image.GetOrigin())
+    direction = np.array(image.GetDirection()).reshape(dim, dim)
+    if not np.isfinite(spacing).all() or (spacing == 0).any():
+        raise ValueError(f"{path} has the voxel spacing {spacing.tolist()} mm; set the true one")
+    notes: tuple[str, ...] = ()
+    kept = min(dim, 3)
+    if parts in (3, 4) and array.dtype in (np.uint8, np.uint16) and frame is None:
+        array, notes = luminance(array), ("colours are turned into their luminance",)
+        parts = 1
+    array = array.transpose(*range(dim)[::-1], *range(dim, array.ndim))
+    array = one_frame(array, frame, path, kept)
+    affine = affine_of(spacing[:kept], direction[:kept, :kept], origin[:kept])
+    return Stored(array, affine, warnings=notes + implausible(affine, array.shape))
+
+
+def to_sitk(array: np.ndarray, grid: Grid) -> sitk.Image:
+    """A SimpleITK image of (*S) voxels."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+    spacing, direction, origin = geometry_of(grid)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection(direction.ravel().tolist())
+    image.SetOrigin(origin.tolist())
+    return image
+
+
+def write_itk(array: np.ndarray, grid: Grid, temporary: Path, *, packed: bool = True) -> None:
+    """Write a file that SimpleITK knows, by the suffix of `temporary`.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    try:
+        sitk.WriteImage(to_sitk(array, grid), str(temporary), packed, compressionLevel=1)
+    except RuntimeError as error:
+        raise OSError(str(error).strip().splitlines()[-1]) from None
+
+
+def stored_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine that a written file claims; reads only its header."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    dim = reader.GetDimension()
+    direction = np.array(reader.GetDirection()).reshape(dim, dim)
+    affine = affine_of(np.array(reader.GetSpacing()), direction, np.array(reader.GetOrigin()))
+    return tuple(reader.GetSize()), affine

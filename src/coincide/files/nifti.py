@@ -1,0 +1,218 @@
+"""NIfTI-1, NIfTI-2 and Analyze: decoding and encoding."""
+
+from io import BytesIO
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from isal import igzip
+
+from coincide.files.contents import Contents
+from coincide.files.geometry import Use, choose, geometry, implausible
+from coincide.files.layout import copied
+from coincide.files.lps import shear
+from coincide.files.stored import Stored
+from coincide.space.grid import Grid
+
+LARGEST = 32767
+RGB = (128, 2304)
+LEVEL = 1
+
+
+def read_nifti(found: Contents, *, frame: int | None = None, use: Use = "auto") -> Stored:
+    """Decode a NIfTI or Analyze file.
+
+    Args:
+        found: Its bytes; for a .hdr/.img pair those of either.
+        frame: Which volume of a 4-D file.
+        use: Which affine to believe.
+
+    Raises:
+        ValueError: if data are missing, or a choice between volumes is needed.
+    """
+    header, data, path = _header(found)
+    shape = tuple(int(n) for n in header.get_data_shape())
+    kind = header.get_data_dtype()
+    count = int(np.prod(shape, dtype=np.int64))
+    offset = int(header.get_data_offset()) if path == found.path else 0
+    if not shape or count <= 0:
+        raise ValueError(f"{found.path} has the shape {shape}: it holds no voxels")
+    if len(data) - offset < count * kind.itemsize:
+        raise ValueError(
+            f"{path} is cut off: {shape} voxels of {kind} need {count * kind.itemsize} bytes after "
+            f"the header, {max(0, len(data) - offset)} are there; copy or download it again"
+        )
+    array = np.frombuffer(data, kind, count, offset).reshape(shape, order="F")
+    array, notes = _luminance(array)
+    array = one_frame(array, frame, found.path, 2 if _flat(header) else 3)
+    if "sform_code" in header:
+        affine, more = choose(geometry(header), use)
+        slope, intercept, scaling = _scaling(header)
+    else:
+        affine, more = _analyze_affine(header, shape)
+        slope, intercept, scaling = 1.0, 0.0, ()
+    if array.ndim == 2:
+        affine, flat = _in_plane(affine)
+        more += flat
+    warnings = (*found.warnings, *more, *scaling, *notes)
+    return Stored(array, affine, slope, intercept, warnings)
+
+
+def one_frame(array: np.ndarray, frame: int | None, path: Path | str, dim: int) -> np.ndarray:
+    """The image of `dim` axes that is wanted of an array that may have more.
+
+    Raises:
+        ValueError: if there are several and none is chosen, or that one does not exist.
+    """
+    while array.ndim > dim and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim <= dim:
+        if frame not in (None, 0):
+            raise ValueError(f"{path} has one frame, number 0; frame {frame} does not exist")
+        return array[(..., *(None,) * (dim - array.ndim))]
+    extra = array.shape[dim:]
+    flat = array.reshape(*array.shape[:dim], -1, order="F")
+    if frame is None:
+        raise ValueError(
+            f"{path} has the shape {array.shape}, that is {flat.shape[-1]} frames of {dim} axes, "
+            f"where one is expected; choose one of 0 to {flat.shape[-1] - 1} with frame=N "
+            "(--frame N)" + (" — or is this a displacement field?" if extra == (1, dim) else "")
+        )
+    if not 0 <= frame < flat.shape[-1]:
+        raise ValueError(f"{path} has frames 0 to {flat.shape[-1] - 1}; frame {frame} is not there")
+    return flat[..., frame]
+
+
+def encode_nifti(array: np.ndarray, grid: Grid, *, packed: bool) -> bytes | np.ndarray:
+    """The bytes of a NIfTI file; NIfTI-2 if an axis is too long for NIfTI-1.
+
+    sform and qform are both set with code 1, or the sform alone where the axes are not at right
+    angles, which a qform cannot say. The unit is mm.
+
+    Args:
+        array: (*S) or (*S, frames), of the type to be stored.
+        grid: Where the voxels lie.
+        packed: Compress with gzip.
+    """
+    if grid.dim == 2 and array.ndim > 2:
+        array = array[:, :, None]
+    header = header_for(array.shape, array.dtype, grid)
+    return encoded(array, header, packed=packed)
+
+
+def header_for(shape: tuple[int, ...], dtype: np.dtype, grid: Grid) -> nib.Nifti1Header:
+    """A NIfTI header with its geometry set."""
+    header = nib.Nifti2Header() if max(shape) > LARGEST else nib.Nifti1Header()
+    header.set_data_shape(shape)
+    try:
+        header.set_data_dtype(dtype)
+    except nib.spatialimages.HeaderDataError:
+        raise ValueError(f"NIfTI cannot hold {dtype}; use int16, uint8, int32 or float32") from None
+    affine = np.eye(4)
+    affine[: grid.dim, : grid.dim] = grid.affine[:-1, :-1]
+    affine[: grid.dim, 3] = grid.affine[:-1, -1]
+    header.set_sform(affine, 1)
+    header.set_qform(affine, 0 if shear(grid.affine) > 0.01 else 1, strip_shears=True)
+    header.set_xyzt_units("mm", "sec")
+    header.set_slope_inter(1, 0)
+    header["magic"] = header.single_magic
+    header["vox_offset"] = len(header.binaryblock) + 4
+    return header
+
+
+def encoded(array: np.ndarray, header: nib.Nifti1Header, *, packed: bool) -> bytes | np.ndarray:
+    """Header and voxels in file order, in one block."""
+    start = int(header["vox_offset"])
+    block = np.zeros(start + array.nbytes, np.uint8)
+    block[: start - 4] = np.frombuffer(header.binaryblock, np.uint8)
+    copied(array, block[start:].view(array.dtype).reshape(array.shape, order="F"))
+    return igzip.compress(block.data, LEVEL) if packed else block
+
+
+def stored_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine that a written NIfTI file claims; reads only its beginning."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    with igzip.open(path, "rb") if packed else path.open("rb") as file:
+        header = parse(bytes(file.read(544)))
+    affine, _ = choose(geometry(header), "sform")
+    return tuple(header.get_data_shape()), affine
+
+
+def parse(data: bytes):
+    """The nibabel header in the first 544 bytes: NIfTI-1, NIfTI-2 or Analyze."""
+    first = int.from_bytes(data[:4], "little")
+    if data[344:348] in (b"n+1\0", b"ni1\0"):
+        kind = nib.Nifti1Header
+    elif first in (540, int.from_bytes(b"\0\0\x02\x1c", "little")):
+        kind = nib.Nifti2Header
+    else:
+        kind = nib.Spm99AnalyzeHeader
+    return kind.from_fileobj(BytesIO(data), check=False)
+
+
+def _header(found: Contents):
+    header = parse(found.data[:544])
+    single = found.data[344:348] == b"n+1\0" or found.data[4:8] == b"n+2\0"
+    if single:
+        return header, found.data, found.path
+    name = found.path.name
+    pair = found.path.with_name(name.replace(".hdr", ".img").replace(".HDR", ".IMG"))
+    if pair == found.path:
+        raise ValueError(f"{found.path} is the header of a .hdr/.img pair; call it something.hdr")
+    if not pair.exists():
+        raise FileNotFoundError(f"{found.path} needs its voxels in {pair}, which does not exist")
+    data = pair.read_bytes()
+    return header, data, pair
+
+
+def _flat(header) -> bool:
+    return int(header["dim"][0]) == 2
+
+
+def _scaling(header) -> tuple[float, float, tuple[str, ...]]:
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0:
+        return 1.0, 0.0, ()
+    if not np.isfinite(slope) or not np.isfinite(intercept):
+        # NaN in both is how several tools write "no scaling"
+        if np.isnan(slope) and (np.isnan(intercept) or intercept == 0):
+            return 1.0, 0.0, ()
+        note = f"the scaling in the header is slope {slope}, intercept {intercept}; ignored"
+        return 1.0, 0.0, (note,)
+    return slope, intercept, ()
+
+
+def _luminance(array: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    if array.dtype.fields is None:
+        return array, ()
+    grey = luminance(np.stack([array[name] for name in "RGB"], -1))
+    return grey, ("colour voxels (RGB) are turned into their luminance",)
+
+
+def luminance(colour: np.ndarray) -> np.ndarray:
+    """Brightness of (..., 3 or 4) red, green, blue, by ITU-R BT.709."""
+    weights = np.array([0.2126, 0.7152, 0.0722], np.float32)
+    return colour[..., :3].astype(np.float32) @ weights
+
+
+def _analyze_affine(header, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+    spacing = np.abs(np.array(header["pixdim"][1:4], np.float64))
+    size = np.array((*shape, 1, 1)[:3])
+    spacing = np.where((size == 1) & (spacing == 0), 1.0, spacing)
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = -spacing * (size - 1) / 2
+    note = "an Analyze file does not say which way it faces; left and right cannot be told apart"
+    return affine, (note, *implausible(affine, (*shape, 1, 1)[:3]))
+
+
+def _in_plane(affine: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    plane = np.delete(np.delete(affine, 2, 0), 2, 1)
+    if np.allclose(affine[2, :2], 0, atol=1e-4):
+        return plane, ()
+    spacing = np.linalg.norm(affine[:3, :2], axis=0)
+    note = (
+        "this 2-D image does not lie in the x-y plane of the world; its own axes are taken as "
+        "x and y, only its spacing is kept"
+    )
+    return np.diag([*spacing, 1.0]), (note,)

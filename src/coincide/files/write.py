@@ -1,0 +1,168 @@
+"""Writing images and label maps; a file is complete or not there."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from coincide.files import itk_image, mgh, nifti
+from coincide.files.atomic import atomic, suffixes
+from coincide.files.lps import shear, unsheared
+from coincide.space.grid import Grid
+from coincide.space.image import Image
+
+NIFTI = (".nii", ".nii.gz")
+MGH = (".mgh", ".mgz")
+ITK = (".nrrd", ".mha", ".mhd")
+PICTURES = (".png", ".tif", ".tiff")
+WHOLE = tuple(np.dtype(kind) for kind in (np.uint8, np.int16, np.int32, np.int64))
+
+
+def write_image(
+    image: Image, path: str | Path, *, dtype: np.dtype | type | None = None
+) -> tuple[str, ...]:
+    """Write one image; the suffix says the format.
+
+    Formats: `.nii`, `.nii.gz` (NIfTI-2 where an axis exceeds 32767 voxels), `.mgh`, `.mgz`,
+    `.nrrd`, `.mha`, `.mhd`; `.png` and `.tif` for 2-D. The header is read back before the file
+    takes its name. ITK's formats cannot hold a sheared affine: the nearest rotation is written and
+    the returned notes say by how many mm voxels moved.
+
+    Args:
+        image: (1, C, *S); several channels only in NIfTI and MGH, as frames.
+        path: Where to.
+        dtype: Number type. Intensities are rounded and clipped to it, never wrapped. None: float32
+            for intensities, the smallest integer that holds them for labels, 8 bits for PNG.
+
+    Returns:
+        Notes about what the format could not hold, one sentence each.
+
+    Raises:
+        ValueError: if the suffix is not known or the format cannot hold the image; if a label does
+            not fit `dtype`, naming it and a type that would do.
+        OSError: if the file cannot be written.
+    """
+    path = Path(path)
+    suffix = suffixes(path).lower()
+    _check(image, suffix, path)
+    array, notes = cast(_array(image), dtype, suffix, whole=not image.data.is_floating_point())
+    grid = image.grid
+    with atomic(path) as temporary:
+        if suffix in NIFTI:
+            temporary.write_bytes(nifti.encode_nifti(array, grid, packed=suffix == ".nii.gz"))
+            _verify(*nifti.stored_header(temporary), grid, path)
+        elif suffix in MGH:
+            block = mgh.encode_mgh(array, grid)
+            _verify(*mgh.stored_header(block), grid, path)
+            temporary.write_bytes(mgh.squeezed(block) if suffix == ".mgz" else block)
+        else:
+            if suffix in ITK and shear(grid.affine) > 0.01:
+                grid, moved = unsheared(grid)
+                notes = (
+                    *notes,
+                    f"{suffix} cannot hold the shear of this affine; its nearest rotation is "
+                    f"written, which moves voxels by up to {moved:.3g} mm; .nii.gz would keep it",
+                )
+            itk_image.write_itk(array, grid, temporary, packed=suffix not in PICTURES)
+            if suffix in ITK:
+                _verify(*itk_image.stored_header(temporary), grid, path)
+            if suffix == ".mhd":
+                _rename_voxels(temporary, path)
+    return notes
+
+
+def cast(
+    array: np.ndarray, dtype: np.dtype | type | None, suffix: str, *, whole: bool
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The voxels in the type to be stored, and notes about what that changed.
+
+    Args:
+        array: Voxels.
+        dtype: Wanted type or None.
+        suffix: Of the file, which may allow few types.
+        whole: Whether these are labels, which must stay exact.
+
+    Raises:
+        ValueError: if a label does not fit.
+    """
+    if whole:
+        smallest = next(kind for kind in _allowed(suffix) if _fits(array, kind) is None)
+        wanted = smallest if dtype is None else np.dtype(dtype)
+        value = _fits(array, wanted)
+        if value is not None:
+            raise ValueError(f"label {value} does not fit {wanted}; {smallest} would hold it")
+        return array.astype(wanted), ()
+    picture = suffix == ".png"
+    wanted = np.dtype(dtype or (np.uint8 if picture else np.float32))
+    if wanted.kind not in "iu":
+        return array.astype(wanted, copy=False), ()
+    limits = np.iinfo(wanted)
+    outside = int(((array < limits.min) | (array > limits.max)).sum())
+    # in float64 the limits of 32 bits are exact; those of 64 bits are brought inside
+    exact = np.rint(np.nan_to_num(array.astype(np.float64)))
+    high = np.nextafter(float(limits.max), 0) if limits.max >= 2**53 else float(limits.max)
+    result = np.clip(exact, float(limits.min), high).astype(wanted)
+    if not outside:
+        return result, ()
+    return result, (
+        f"{outside} voxels lay outside {limits.min} to {limits.max} and were clipped to {wanted}",
+    )
+
+
+def _fits(array: np.ndarray, kind: np.dtype) -> int | None:
+    """The first extreme value that `kind` cannot hold exactly, or None."""
+    for value in (int(array.min()), int(array.max())) if array.size else ():
+        if kind.kind in "iu":
+            if not np.iinfo(kind).min <= value <= np.iinfo(kind).max:
+                return value
+        elif int(kind.type(value)) != value or abs(value) > 2 ** np.finfo(kind).nmant:
+            return value
+    return None
+
+
+def _allowed(suffix: str) -> tuple[np.dtype, ...]:
+    if suffix == ".png":
+        return tuple(np.dtype(kind) for kind in (np.uint8, np.uint16, np.int64))
+    return WHOLE
+
+
+def _array(image: Image) -> np.ndarray:
+    data = image.data[0].detach().cpu().numpy()
+    return data[0] if len(data) == 1 else np.moveaxis(data, 0, -1)
+
+
+def _check(image: Image, suffix: str, path: Path) -> None:
+    known = NIFTI + MGH + ITK + PICTURES
+    if suffix not in known:
+        raise ValueError(f"cannot tell the format of {path.name}; known: {', '.join(known)}")
+    batch, channels = image.data.shape[:2]
+    if batch != 1:
+        raise ValueError(f"a file holds one image, this batch holds {batch}; write them one by one")
+    if channels != 1 and suffix not in NIFTI + MGH:
+        raise ValueError(f"{suffix} is written with one channel, not {channels}; use .nii.gz")
+    if suffix in PICTURES and image.dim != 2:
+        raise ValueError(f"{suffix} holds 2-D images, not {image.dim}-D; use .nii.gz")
+
+
+def _verify(shape: tuple[int, ...], affine: np.ndarray, grid: Grid, path: Path) -> None:
+    dim = grid.dim
+    keep = [*range(dim), len(affine) - 1]
+    got = affine[np.ix_(keep, keep)]
+    size = np.abs(grid.affine).max()
+    if tuple(shape[:dim]) != grid.shape or not np.allclose(got, grid.affine, atol=1e-5 * size):
+        raise OSError(
+            f"{path} was not written as meant: shape {shape} and affine {got.tolist()} came back; "
+            "check the disk, or write .nii.gz"
+        )
+
+
+def _rename_voxels(temporary: Path, path: Path) -> None:
+    """Give the second file of a .mhd pair its name too."""
+    text = temporary.read_text()
+    found = re.search(r"ElementDataFile = (\S+)", text)
+    if found is None:
+        raise OSError(f"{path} was not written as meant: it names no file of voxels")
+    voxels = temporary.with_name(found[1])
+    final = path.with_suffix(voxels.suffix)
+    voxels.replace(final)
+    temporary.write_text(text.replace(found[1], final.name))
