@@ -1,0 +1,126 @@
+"""Evaluate: every score of a registration in one call."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from coincide.alignment import Alignment
+from coincide.evaluate.consistency import Consistency, consistency
+from coincide.evaluate.landmarks import Landmarks, landmarks
+from coincide.evaluate.overlap import Overlap, overlap
+from coincide.evaluate.regularity import Regularity, regularity
+from coincide.evaluate.surface import Surface, surface
+from coincide.registration import Registration
+from coincide.space.image import Image
+from coincide.space.sampling import resample
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a registration achieved; None for what was not asked.
+
+    Args:
+        regularity: Folding, volume change and size of the displacement.
+        overlap: Dice and Jaccard, where labels were given.
+        surface: HD95 and ASSD, where labels were given.
+        landmarks: Target registration error, where landmarks were given.
+        inverse: Inverse residual, where an inverse is known.
+    """
+
+    regularity: Regularity
+    overlap: Overlap | None = None
+    surface: Surface | None = None
+    landmarks: Landmarks | None = None
+    inverse: Consistency | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain numbers with units in their names, ready for JSON."""
+        return {
+            name: None if part is None else part.to_dict()
+            for name, part in (
+                ("overlap", self.overlap),
+                ("surface", self.surface),
+                ("landmarks", self.landmarks),
+                ("regularity", self.regularity),
+                ("inverse", self.inverse),
+            )
+        }
+
+
+def evaluate(
+    result: Registration | Alignment,
+    *,
+    inverse: Any = None,
+    fixed_labels: Image | None = None,
+    moving_labels: Image | None = None,
+    fixed_points: np.ndarray | None = None,
+    moving_points: np.ndarray | None = None,
+) -> Scores:
+    """Scores of one registered pair.
+
+    Regularity is always measured, within the fixed mask where there is one. Labels bring overlap
+    and surface distances, landmarks the target registration error, and an inverse its residual.
+
+    Args:
+        result: What `register` returned, or two images and a transform.
+        inverse: Moving-world to fixed-world points; None: that of the registration.
+        fixed_labels: Integer labels in the fixed world, on any grid; scores are taken there.
+        moving_labels: Integer labels in the moving world; warped with nearest neighbour.
+        fixed_points: (P, D) landmarks of the fixed image, world RAS+, mm.
+        moving_points: (P, D) their partners in the moving image.
+
+    Raises:
+        ValueError: if only one of two labels or landmarks is given, or several pairs at once.
+        TypeError: if labels are not integers.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from coincide.transforms.displacement import Displacement
+        >>> image = Image.from_array(np.random.default_rng(0).random((8, 8, 8)))
+        >>> still = Displacement(grid=image.grid)
+        >>> evaluate(Alignment(image, image, still)).regularity.max_displacement_mm
+        0.0
+    """
+    _paired("labels", fixed_labels, moving_labels)
+    _paired("points", fixed_points, moving_points)
+    alignment = result.alignment if isinstance(result, Registration) else result
+    if inverse is None and isinstance(result, Registration):
+        inverse = result.inverse
+    fixed, moving, transform = alignment.fixed, alignment.moving, alignment.transform
+    with torch.no_grad():
+        regular = regularity(alignment.displacement, fixed.grid, fixed.mask)
+        overlaps = surfaces = points = back = None
+        if fixed_labels is not None and moving_labels is not None:
+            first = fixed_labels.numpy()
+            second = warped_labels(alignment, fixed_labels, moving_labels).numpy()
+            overlaps = overlap(first, second)
+            surfaces = surface(first, second, fixed_labels.grid)
+        if fixed_points is not None and moving_points is not None:
+            points = landmarks(transform, fixed_points, moving_points, moving.grid)
+        if inverse is not None:
+            back = consistency(transform, inverse, fixed, moving)
+    return Scores(regular, overlaps, surfaces, points, back)
+
+
+def warped_labels(alignment: Alignment, fixed_labels: Image, moving_labels: Image) -> Image:
+    """The moving labels seen on the grid of the fixed labels, nearest neighbour."""
+    grid = fixed_labels.grid
+    field = alignment.displacement
+    if grid != alignment.fixed.grid:
+        field = alignment.transform.displacement(grid)
+    if moving_labels.data.is_floating_point():
+        raise TypeError(
+            f"the moving labels are {moving_labels.data.dtype}; give integers, "
+            "for instance Image.from_array(labels.round().astype(int), affine)"
+        )
+    return resample(moving_labels, grid, field, interpolation="nearest")
+
+
+def _paired(what: str, fixed: Any, moving: Any) -> None:
+    if (fixed is None) != (moving is None):
+        given, lacking = ("fixed", "moving") if moving is None else ("moving", "fixed")
+        raise ValueError(
+            f"{given}_{what} were given without {lacking}_{what}; give both or neither"
+        )

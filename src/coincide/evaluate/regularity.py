@@ -1,0 +1,93 @@
+"""Regularity: whether a transform folds, stretches or travels more than anatomy can."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from coincide.kernels.native import jacobian
+from coincide.kernels.native.jit import lifted, lifted_field, lifted_matrix
+from coincide.space.grid import Grid
+from coincide.space.shapes import Field, Volume
+
+
+@dataclass(frozen=True)
+class Regularity:
+    """How regular a transform is on the voxels that count.
+
+    Args:
+        folding_percent: Voxels with a Jacobian determinant ≤ 0 by central differences, %.
+        folding_corner_percent: Voxels where any of the 2^D determinants by forward and backward
+            differences is ≤ 0 as well: finds folds smaller than a voxel, %.
+        sd_log_jacobian: Standard deviation of log det J, det held to [1e-9, 1e9].
+        min_jacobian: Least determinant.
+        max_jacobian: Largest determinant.
+        mean_displacement_mm: Mean length of the displacement, mm.
+        max_displacement_mm: Largest length of the displacement, mm.
+        voxels: How many voxels were counted.
+    """
+
+    folding_percent: float
+    folding_corner_percent: float
+    sd_log_jacobian: float
+    min_jacobian: float
+    max_jacobian: float
+    mean_displacement_mm: float
+    max_displacement_mm: float
+    voxels: int
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain numbers, ready for JSON."""
+        return asdict(self)
+
+
+def regularity(displacement: Field, grid: Grid, mask: Volume | None = None) -> Regularity:
+    r"""Folding, spread of the local volume change, and size of a displacement.
+
+    Where the determinant of $J = I + \nabla u$ is below one, tissue shrinks; at or below zero,
+    it folds onto itself, which no anatomy does.
+
+    Args:
+        displacement: (1, D, *S), mm.
+        grid: Where it lies; may be oblique or sheared.
+        mask: (1, 1, *S); voxels above 0 count; None: all.
+
+    Raises:
+        ValueError: if more than one pair is given, or no voxel counts.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from coincide.space.grid import Grid
+        >>> still = torch.zeros(1, 3, 8, 8, 8)
+        >>> regularity(still, Grid((8, 8, 8), np.eye(4))).folding_percent
+        0.0
+
+    References:
+        Liu et al. 2024, On finite difference Jacobian computation in deformable image
+        registration, arXiv:2212.06060 (folds between voxels).
+    """
+    if len(displacement) != 1:
+        raise ValueError(
+            f"got the displacement of {len(displacement)} pairs; score one pair at a time"
+        )
+    field = lifted_field(displacement.detach().cpu())[0]
+    matrix = lifted_matrix(grid.affine[:-1, :-1], field.dtype)
+    if mask is None:
+        counted = np.ones(field.shape[1:], np.uint8)
+    else:
+        counted = lifted((mask[:1] > 0).cpu()).astype(np.uint8)[0, 0]
+    rows = np.empty((field.shape[1] * field.shape[2], 9))
+    jacobian.regularity(field, matrix, counted, rows)
+    folded, corners, logs, squares, length, voxels = rows[:, [0, 1, 2, 3, 6, 8]].sum(0)
+    if not voxels:
+        raise ValueError("the mask of the fixed image is empty; give one that covers something")
+    mean = logs / voxels
+    return Regularity(
+        folding_percent=float(100 * folded / voxels),
+        folding_corner_percent=float(100 * corners / voxels),
+        sd_log_jacobian=float(np.sqrt(max(squares / voxels - mean**2, 0.0))),
+        min_jacobian=float(rows[:, 4].min()),
+        max_jacobian=float(rows[:, 5].max()),
+        mean_displacement_mm=float(length / voxels),
+        max_displacement_mm=float(rows[:, 7].max()),
+        voxels=int(voxels),
+    )
