@@ -1,1 +1,1 @@
-
+"""Images and transforms whose truth is known, for tests, demonstrations and training."""
