@@ -1,1 +1,40 @@
+"""Coincide brings images of the same anatomy into one coordinate system."""
 
+from coincide.alignment import Alignment
+from coincide.evaluate.evaluate import evaluate
+from coincide.files.itk import read_transform, write_transform
+from coincide.files.read import read_image, read_labels
+from coincide.files.write import write_image
+from coincide.optimise.loop import LEVELS, optimise
+from coincide.output import save
+from coincide.presets import PRESETS, Preset
+from coincide.register import register
+from coincide.registration import Registration
+from coincide.registry import build
+from coincide.report.page import write_report
+from coincide.space.grid import Grid
+from coincide.space.image import Image
+from coincide.space.pyramid import Level
+
+__all__ = [
+    "LEVELS",
+    "PRESETS",
+    "Alignment",
+    "Grid",
+    "Image",
+    "Level",
+    "Preset",
+    "Registration",
+    "build",
+    "evaluate",
+    "optimise",
+    "read_image",
+    "read_labels",
+    "read_transform",
+    "register",
+    "save",
+    "write_image",
+    "write_report",
+    "write_transform",
+]
+__version__ = "0.1.0"

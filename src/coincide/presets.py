@@ -53,9 +53,7 @@ PRESETS = {
         optimisers=MULTIMODAL,
         window=(-1000.0, 500.0),
     ),
-    "abdomen": Preset(
-        "abdomens, CT or MR or both", objective="mind_ssc", optimisers=MULTIMODAL
-    ),
+    "abdomen": Preset("abdomens, CT or MR or both", objective="mind_ssc", optimisers=MULTIMODAL),
     "cardiac": Preset(
         "one heart, two phases",
         linear="rigid",

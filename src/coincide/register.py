@@ -9,16 +9,18 @@ import numpy as np
 import torch
 
 from coincide.alignment import pulled
-from coincide.files.anything import as_image
+from coincide.files.accept import as_image
 from coincide.initialise.content import Content, content
 from coincide.initialise.linear import Aligned, align
 from coincide.kernels.native.jit import threads
-from coincide.objective import Objective, Term, objective as read_objective
+from coincide.objective import Objective, Term
+from coincide.objective import objective as read_objective
 from coincide.optimise.loop import optimise
 from coincide.optimise.optimiser import Optimiser
 from coincide.optimise.progress import progress
 from coincide.optimise.settle import settled
-from coincide.presets import MULTIMODAL, PRESETS, Preset, preset as find_preset
+from coincide.presets import MULTIMODAL, PRESETS, Preset
+from coincide.presets import preset as find_preset
 from coincide.registration import Candidate, Registration, Step
 from coincide.registry import build
 from coincide.similarities.ncc import NCC
@@ -100,9 +102,7 @@ def register(
             rules = _rules(plan, part, optimiser)
             pair = _working(shown, other, linear.transform, _device(device))
             levels = _levels(pair[0], plan.steps)
-            found = optimise(
-                *pair, part, cost=target, optimiser=rules, levels=levels, watch=watch
-            )
+            found = optimise(*pair, part, cost=target, optimiser=rules, levels=levels, watch=watch)
             deformation = found.transform.to("cpu")
             if isinstance(deformation, Displacement):
                 deformation = settled(deformation)
@@ -186,6 +186,7 @@ def _decided(plan: Preset, fixed: Content, moving: Content, linear: Linear) -> P
     """The preset with objective and optimisers chosen by whether the contrasts agree."""
     if plan.objective:
         return plan
+    linear.requires_grad_(False)
     warped = pulled(moving.image, linear, fixed.image.grid)
     both = fixed.inside * (warped.mask if warped.mask is not None else 1)
     if float(both.sum()) < 16:

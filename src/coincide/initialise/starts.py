@@ -49,7 +49,12 @@ def about(linear: np.ndarray, fixed: np.ndarray, moving: np.ndarray) -> np.ndarr
 
 
 def starts(
-    fixed: Image, moving: Image, fixed_moments: Moments, moving_moments: Moments, *, count: int,
+    fixed: Image,
+    moving: Image,
+    fixed_moments: Moments,
+    moving_moments: Moments,
+    *,
+    count: int,
     scale: bool,
 ) -> list[Start]:
     """Header, centres, moments and `count` rotations; with `scale`, also at the size ratio."""

@@ -31,13 +31,9 @@ def box(volume: Volume, radius: Sequence[int], *, out: Tensor | None = None) -> 
     return filtered(volume, [np.full(2 * r + 1, 1 / (2 * r + 1)) for r in radius], out=out)
 
 
-def filtered(
-    volume: Volume, weights: Sequence[np.ndarray], *, out: Tensor | None = None
-) -> Volume:
+def filtered(volume: Volume, weights: Sequence[np.ndarray], *, out: Tensor | None = None) -> Volume:
     """Separable filter with odd, symmetric weights along each axis; differentiable."""
-    weights = [
-        w if n > 1 else np.ones(1) for w, n in zip(weights, volume.shape[2:], strict=True)
-    ]
+    weights = [w if n > 1 else np.ones(1) for w, n in zip(weights, volume.shape[2:], strict=True)]
     if volume.device.type != "cpu":
         kernels = [torch.as_tensor(w, dtype=volume.dtype, device=volume.device) for w in weights]
         result = reference.separable(volume, kernels)
@@ -75,7 +71,9 @@ class _Separable(Function):
     @staticmethod
     def forward(ctx: Any, volume: Volume, weights: Sequence[np.ndarray]) -> Volume:
         ctx.weights = weights
-        return _run(volume, weights, torch.empty_like(volume, memory_format=torch.contiguous_format))
+        return _run(
+            volume, weights, torch.empty_like(volume, memory_format=torch.contiguous_format)
+        )
 
     @staticmethod
     @once_differentiable

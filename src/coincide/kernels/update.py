@@ -45,7 +45,7 @@ def largest(field: Field, metric: np.ndarray) -> float:
 
 
 def compose(field: Field, update: Field, step: float, *, out: Field) -> Field:
-    """u + s·w + s·(w·∇)u: `field` after a small `update` times `step`, to first order."""
+    """U + s·w + s·(w·∇)u: `field` after a small `update` times `step`, to first order."""
     if field.device.type != "cpu" or field.dim() != 5:
         return out.copy_(reference.compose(field, update, step))
     target = lifted(out)

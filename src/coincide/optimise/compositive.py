@@ -131,9 +131,7 @@ class CompositiveRun(Run):
 
     def _force(self, term: Similarity, fixed: Image, moving: Image) -> float:
         dim = fixed.dim
-        data, valid = warp(
-            moving.data, self.field, np.eye(dim, dim + 1), np.eye(dim), clamp=False
-        )
+        data, valid = warp(moving.data, self.field, np.eye(dim, dim + 1), np.eye(dim), clamp=False)
         for mask in (fixed.mask, self._warped_mask(moving)):
             valid = valid if mask is None else valid * mask
         data.requires_grad_()

@@ -25,6 +25,4 @@ class Descent(Optimiser):
     def start(self, problem: Problem) -> TorchRun:
         """Begin on a level."""
         parameters = list(problem.transform.parameters())
-        return TorchRun(
-            problem, torch.optim.SGD(parameters, lr=self.rate, momentum=self.momentum)
-        )
+        return TorchRun(problem, torch.optim.SGD(parameters, lr=self.rate, momentum=self.momentum))

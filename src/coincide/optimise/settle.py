@@ -16,7 +16,7 @@ def settled(transform: Displacement) -> Displacement:
     """The field without folds and brought to zero around its grid.
 
     A field that ends abruptly would fold where it meets the undisturbed outside, so the grid is
-    widened and the border value fades over a distance of three times its length.
+    widened and the border value fades over a distance of two and a half times its length.
 
     Args:
         transform: Displacement on the working grid, mm.
@@ -25,7 +25,7 @@ def settled(transform: Displacement) -> Displacement:
     field = unfolded(transform.field.detach(), transform.grid)
     border = _border(field)
     pad = [
-        int(np.ceil(3 * border / s)) + 2 if n > 1 else 0
+        int(np.ceil(2.5 * border / s)) + 2 if n > 1 else 0
         for n, s in zip(transform.grid.shape, transform.grid.spacing, strict=True)
     ]
     wide = transform.grid.crop(
@@ -66,7 +66,9 @@ def unfolded(field: Field, grid: Grid, *, rounds: int = 20) -> Field:
 def _border(field: Field) -> float:
     size = field.square().sum(1)
     faces = [
-        size.select(axis, end).max() for axis in range(1, size.ndim) if size.shape[axis] > 1
+        size.select(axis, end).max()
+        for axis in range(1, size.ndim)
+        if size.shape[axis] > 1
         for end in (0, -1)
     ]
     return float(torch.stack(faces).max().sqrt())
@@ -80,4 +82,3 @@ def _box(where: torch.Tensor, reach: int) -> tuple[list[int], list[int]]:
         start.append(max(0, int(some.min()) - reach))
         stop.append(min(where.shape[axis], int(some.max()) + 1 + reach))
     return start, stop
-

@@ -134,8 +134,10 @@ class BSpline(Transform):
         """Mean over the domain of the squared second derivatives, 1/mm², in closed form, (B,)."""
         own = self._placed()
         tables = [
-            [torch.as_tensor(gram(n, order) / s ** (2 * order - 1)).to(self.coefficients)
-             for order in range(3)]
+            [
+                torch.as_tensor(gram(n, order) / s ** (2 * order - 1)).to(self.coefficients)
+                for order in range(3)
+            ]
             for n, s in zip(own.shape, own.spacing, strict=True)
         ]
         volume = float(np.prod((np.array(own.shape) - 3) * own.spacing))

@@ -4,9 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from coincide.kernels.native import invert as native
+from coincide.kernels.native.jit import lifted, lifted_field
 from coincide.kernels.warp import warp
 from coincide.registry import named
-from coincide.space.grid import Grid
+from coincide.space.grid import Grid, tensor
 from coincide.space.image import Image
 from coincide.space.sampling import sample
 from coincide.space.shapes import Field, Points
@@ -79,36 +81,29 @@ def upsampled(field: Field, own: Grid, grid: Grid) -> Field:
 
 
 def invert(
-    field: Field, grid: Grid, *, steps: int = 30, tolerance: float = 0.005
+    field: Field, grid: Grid, *, steps: int = 40, tolerance: float = 0.003
 ) -> tuple[Field, Field]:
-    r"""Displacement that undoes another: fixed-point iteration $w \leftarrow -u(x + w)$, damped.
-
-    Where the residual grows, the step is halved, so that strong compressions converge too.
+    r"""Displacement that undoes another: fixed-point iteration $w \leftarrow -u(y + w)$, damped.
 
     Args:
         field: u, (B, D, *S), mm.
         grid: Where u lies; its border is continued outside.
-        steps: At most this many iterations.
-        tolerance: Stop when the 99.9th percentile of the residual is below this many voxels.
+        steps: At most this many iterations a voxel.
+        tolerance: A voxel is done when its residual is below this many voxels.
 
     Returns:
-        The inverse displacement w on the same grid, mm, and its residual |w + u(x + w)|, mm,
+        The inverse displacement w on the same grid, mm, and its residual |w + u(y + w)| in voxels,
         (B, 1, *S).
     """
-    index, scale = np.eye(grid.dim, grid.dim + 1), grid.inverse[:-1, :-1]
-    inverse = -field
-    limit = tolerance * float(grid.spacing.min())
-    last = None
-    damping = torch.ones_like(field[:, :1])
-    for _ in range(steps):
-        there, _ = warp(field, inverse, index, scale, clamp=True)
-        error = inverse + there
-        size = error.norm(dim=1, keepdim=True)
-        if float(torch.quantile(size.flatten()[:: max(1, size.numel() // 100000)], 0.999)) < limit:
-            break
-        if last is not None:
-            damping = torch.where(size > 0.9 * last, damping * 0.6, damping).clamp_min(0.1)
-        inverse = inverse - damping * error
-        last = size
-    there, _ = warp(field, inverse, index, scale, clamp=True)
-    return inverse, (inverse + there).norm(dim=1, keepdim=True)
+    to_voxels = tensor(grid.inverse[:-1, :-1], field)
+    source = lifted_field(torch.einsum("de,be...->bd...", to_voxels, field.detach()).cpu())
+    out = np.empty_like(source)
+    residual = torch.empty_like(field[:, :1], device="cpu")
+    size = lifted(residual)
+    for b in range(len(source)):
+        limit = source.dtype.type(tolerance)
+        native.invert(source[b], steps, limit, out[b], size[b, 0])
+    inverse = torch.from_numpy(out[:, 3 - grid.dim :].reshape(field.shape))
+    to_world = tensor(grid.affine[:-1, :-1], inverse)
+    world = torch.einsum("de,be...->bd...", to_world, inverse)
+    return world.to(field.device), residual.to(field.device)

@@ -2,6 +2,8 @@
 
 import torch
 
+from coincide.kernels.native import determinant as native
+from coincide.kernels.native.jit import lifted, lifted_field, lifted_matrix
 from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, Volume
 
@@ -35,6 +37,12 @@ def determinant(displacement: Field, grid: Grid) -> Volume:
         displacement: (B, D, *S), mm.
         grid: Where it lies.
     """
+    if displacement.device.type == "cpu" and not displacement.requires_grad:
+        out = torch.empty_like(displacement[:, :1], memory_format=torch.contiguous_format)
+        matrix = lifted_matrix(grid.affine[:-1, :-1], lifted(out).dtype)
+        for one, det in zip(lifted_field(displacement), lifted(out), strict=True):
+            native.determinant(one, matrix, det[0])
+        return out
     jacobian = gradient(displacement, grid)
     moved = jacobian.movedim((1, 2), (-2, -1))
     identity = torch.eye(grid.dim, dtype=moved.dtype, device=moved.device)

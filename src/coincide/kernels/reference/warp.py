@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from coincide.space.grid import tensor
 from coincide.space.shapes import Field, Volume

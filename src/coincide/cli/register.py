@@ -1,0 +1,183 @@
+"""coincide register."""
+
+import sys
+import time
+import tomllib
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import FlagConversionOff, Positional, arg
+
+from coincide.evaluate.evaluate import evaluate
+from coincide.files.accept import as_image
+from coincide.files.itk import read_transform
+from coincide.files.points import read_points
+from coincide.files.read import ImageFile, load, read_labels
+from coincide.initialise.mask import with_mask
+from coincide.output import save
+from coincide.register import register as run
+from coincide.transforms.transform import Transform
+
+
+@dataclass(frozen=True)
+class RegisterOptions:
+    """Everything a run depends on; `settings.toml` holds exactly this.
+
+    Args:
+        fixed: Image that stays: NIfTI, MGZ, NRRD, MetaImage, PNG/TIFF, or a DICOM folder.
+        moving: Image that is brought onto it.
+        out: Folder for warped.nii.gz, transform.h5, inverse.h5, scores.json, settings.toml and
+            report.html.
+        preset: auto, brain-mr, brain-multimodal, lung-ct, abdomen, cardiac, histology, rigid or
+            affine.
+        transform: Deformation, such as "velocity(spacing=4)", "bspline(spacing=8)" or "rigid".
+        objective: What is minimised, such as "ngf(eta=0.5) + 0.1*bending".
+        optimiser: Such as "adam(rate=0.1)" or "compositive(update=2, field=1)".
+        initial: search (any orientation), header (trust the files), or a linear transform file.
+        fixed_mask: Where the fixed image counts (above 0).
+        moving_mask: Where the moving image counts (above 0).
+        fixed_labels: Label map of the fixed image, for scores.
+        moving_labels: Label map of the moving image, for scores.
+        fixed_points: Landmarks of the fixed image, for scores.
+        moving_points: Landmarks of the moving image, in the same order.
+        frame: Which volume of a 4-D file (both images), from 0.
+        device: auto (CUDA where present), cpu or cuda.
+    """
+
+    fixed: Positional[str] = ""
+    moving: Positional[str] = ""
+    out: str = ""
+    preset: str = "auto"
+    transform: str = ""
+    objective: str = ""
+    optimiser: str = ""
+    initial: str = "search"
+    fixed_mask: str = ""
+    moving_mask: str = ""
+    fixed_labels: str = ""
+    moving_labels: str = ""
+    fixed_points: str = ""
+    moving_points: str = ""
+    frame: int = -1
+    device: str = "auto"
+
+
+def register(
+    options: Annotated[RegisterOptions, arg(name="")],
+    settings: Path | None = None,
+    report: FlagConversionOff[bool] = True,
+) -> None:
+    """Bring a moving image onto a fixed one and write everything into one folder.
+
+    With no settings any two images of the same anatomy are registered: contrast, orientation,
+    position and levels are worked out.
+
+        coincide register t1.nii.gz t2.nii.gz --out t2_on_t1
+        coincide register fixed.nii.gz moving.nii.gz --out run --preset lung-ct
+        coincide register --settings run/settings.toml --out again
+
+    Args:
+        options: What the run depends on.
+        settings: A settings.toml of an earlier run, to repeat; options given here overrule it.
+        report: Whether to write report.html.
+    """
+    begin = time.perf_counter()
+    options = _merged(options, settings)
+    for name in ("fixed", "moving", "out"):
+        if not getattr(options, name):
+            raise ValueError(f"no {name} given; write: coincide register FIXED MOVING --out FOLDER")
+    frame = None if options.frame < 0 else options.frame
+    pair = [
+        _masked(as_image(path, frame=frame), mask)
+        for path, mask in (
+            (options.fixed, options.fixed_mask),
+            (options.moving, options.moving_mask),
+        )
+    ]
+    truth = _truth(options)
+    result = run(
+        *pair,
+        options.transform or None,
+        objective=options.objective or None,
+        optimiser=options.optimiser or None,
+        preset=options.preset,
+        initial=_initial(options.initial),
+        device=options.device,
+    )
+    for note in result.warnings:
+        print(f"note: {note}", file=sys.stderr)
+    scores = evaluate(result, **truth).to_dict()
+    folder = save(result, options.out, scores=scores, settings=_plain(options), report=report)
+    _say(result.status, scores, folder, time.perf_counter() - begin)
+
+
+def _merged(options: RegisterOptions, settings: Path | None) -> RegisterOptions:
+    if settings is None:
+        return options
+    try:
+        stored = tomllib.loads(settings.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"there is no settings file {settings}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{settings} is not a settings file: {error}") from None
+    known = {f.name for f in fields(RegisterOptions)}
+    unknown = sorted(set(stored) - known - {"version"})
+    if unknown:
+        raise ValueError(f"{settings} has unknown settings {unknown}; known: {sorted(known)}")
+    stored.pop("version", None)
+    given = {
+        f.name: getattr(options, f.name)
+        for f in fields(options)
+        if getattr(options, f.name) != f.default
+    }
+    return replace(RegisterOptions(), **{**stored, **given})
+
+
+def _plain(options: RegisterOptions) -> dict[str, Any]:
+    """The options as they repeat the run from any folder: paths made absolute."""
+    values = asdict(options)
+    for name, value in values.items():
+        if value and isinstance(value, str) and Path(value).exists() and name != "out":
+            values[name] = str(Path(value).resolve())
+    return values
+
+
+def _masked(image: ImageFile, mask: str) -> ImageFile:
+    if not mask:
+        return image
+    where = load(mask)
+    combined, notes = with_mask(image.image, where.image, mask)
+    return replace(image, image=combined, warnings=(*image.warnings, *where.warnings, *notes))
+
+
+def _truth(options: RegisterOptions) -> dict[str, Any]:
+    """Label maps and landmarks for the scores; both of a kind, or none."""
+    found: dict[str, Any] = {}
+    for kind, read in (("labels", read_labels), ("points", read_points)):
+        names = [f"{which}_{kind}" for which in ("fixed", "moving")]
+        given = [getattr(options, name) for name in names]
+        if bool(given[0]) != bool(given[1]):
+            raise ValueError(
+                f"scores need the {kind} of both images: give --fixed-{kind} and --moving-{kind}"
+            )
+        if all(given):
+            found |= {name: read(path) for name, path in zip(names, given, strict=True)}
+    return found
+
+
+def _initial(text: str) -> str | Transform:
+    return text if text in ("search", "header") else read_transform(text)
+
+
+def _say(status: str, scores: dict[str, Any], folder: Path, seconds: float) -> None:
+    parts = [f"folding {scores['regularity']['folding_percent']:.3f} %"]
+    if scores["inverse"]:
+        parts.append(f"inverse residual {scores['inverse']['median_inverse_residual_mm']:.3f} mm")
+    if scores["overlap"]:
+        parts.append(f"mean Dice {scores['overlap']['mean_dice']:.3f}")
+    if scores["landmarks"]:
+        parts.append(f"landmark error {scores['landmarks']['mean_tre_mm']:.2f} mm")
+    print(status)
+    print(", ".join(parts))
+    print(f"wrote {folder} in {seconds:.1f} s")

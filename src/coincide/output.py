@@ -1,0 +1,86 @@
+"""Output: the folder that a registration leaves behind."""
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+
+from coincide.files.atomic import atomic
+from coincide.files.itk import read_transform, write_transform
+from coincide.files.write import write_image
+from coincide.registration import Registration
+from coincide.report.page import write_report
+
+TOLERANCE = 0.01  # mm by which a transform read back may differ
+
+
+def save(
+    result: Registration,
+    folder: str | Path,
+    *,
+    scores: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    report: bool = True,
+) -> Path:
+    """Write `warped.nii.gz`, `transform.h5`, `inverse.h5`, scores, settings and the report.
+
+    Every file appears whole or not at all; transforms are read back and compared.
+
+    Args:
+        result: What `register` returned.
+        folder: Made if it does not exist; files in it with the same names are replaced.
+        scores: What `evaluate(...).to_dict()` gave.
+        settings: What repeats the run; None: the settings of the result.
+        report: Whether to write `report.html`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: if something cannot be written or does not read back as it was.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"cannot make the folder {folder}: {error.strerror}; choose another with --out"
+        ) from error
+    jobs: list[Callable[[], Any]] = [
+        lambda: write_image(result.warped, folder / "warped.nii.gz"),
+        lambda: _transform(result.transform, result, folder / "transform.h5"),
+        lambda: _transform(result.inverse, result, folder / "inverse.h5"),
+        lambda: _text(tomli_w.dumps(dict(settings or result.settings)), folder / "settings.toml"),
+        lambda: _text(json.dumps(scores or {}, indent=2), folder / "scores.json"),
+    ]
+    if report:
+        jobs.insert(0, lambda: write_report([result], folder / "report.html", scores=[scores]))
+    # the compiled loops are not made to be entered from two threads: only writing is shared out
+    _ = result.warped
+    with ThreadPoolExecutor(1) as pool:
+        for job in [pool.submit(job) for job in jobs]:
+            job.result()
+    return folder
+
+
+def _transform(transform: Any, result: Registration, path: Path) -> None:
+    write_transform(transform, path, grid=result.fixed.grid)
+    back = read_transform(path)
+    generator = torch.Generator().manual_seed(0)
+    grid = result.fixed.grid
+    index = torch.rand(200, grid.dim, generator=generator, dtype=torch.float64).numpy()
+    points = torch.as_tensor(grid.to_world(index * grid.shape))[None]
+    with torch.no_grad():
+        apart = float((back(points) - transform(points)).norm(dim=-1).max())
+    if apart > TOLERANCE:
+        path.unlink()
+        raise OSError(f"{path} read back {apart:.3g} mm away from what was written; try again")
+
+
+def _text(text: str, path: Path) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(text)
