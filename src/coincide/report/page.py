@@ -79,10 +79,11 @@ def page(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["number"] = number
+    environment.filters.update(number=number, decimals=decimals)
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
     return template.render(
         pairs=pairs,
+        headings={f.name: f.unit for pair in pairs for f in pair["figures"]},
         versions=versions(),
         made=datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
         style=Markup((room / "page.css").read_text(encoding="utf-8")),
@@ -100,6 +101,11 @@ def number(value: Any, digits: int = 3) -> str:
         return f"{value:,}".replace(",", "\u202f")
     text = f"{value:.{digits}g}"
     return (text if "e" not in text else f"{value:.2e}").replace("-", "\u2212")
+
+
+def decimals(value: float | None, count: int) -> str:
+    """A number with a given count of decimals, as columns need it; a dash where there is none."""
+    return "–" if value is None else f"{value:.{count}f}".replace("-", "\u2212")
 
 
 def _pair(position: int, result: Registration, score: Mapping[str, Any]) -> dict[str, Any]:

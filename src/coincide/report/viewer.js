@@ -5,6 +5,7 @@
   const PLANES = [{ across: 0, down: 1, through: 2 }, { across: 0, down: 2, through: 1 }, { across: 1, down: 2, through: 0 }];
   const AMOUNTS = { swipe: ["Swipe", 50], checker: ["Squares", 45], blend: ["Mix", 50], flicker: ["Pace", 40] };
   const FOLDING = [255, 230, 0];
+  const READ = { willReadFrequently: true };
   const trouble = [];
   addEventListener("error", (event) => trouble.push(event.message));
   addEventListener("unhandledrejection", (event) => trouble.push(String(event.reason)));
@@ -12,10 +13,13 @@
   /** The voxels of a mosaic of axial slices, axis 0 fastest. */
   async function volume(mosaic, [nx, ny, nz]) {
     const picture = new Image();
-    picture.src = mosaic.source;
-    await picture.decode();
+    await new Promise((done, failed) => {
+      picture.onload = done;
+      picture.onerror = () => failed(new Error("a picture of the page cannot be decoded"));
+      picture.src = mosaic.source;
+    });
     const canvas = sheet(picture.width, picture.height);
-    const pen = canvas.getContext("2d", { willReadFrequently: true });
+    const pen = canvas.getContext("2d", READ);
     pen.drawImage(picture, 0, 0);
     const pixels = new Uint32Array(pen.getImageData(0, 0, canvas.width, canvas.height).data.buffer);
     const voxels = new Uint8Array(nx * ny * nz);
@@ -42,14 +46,14 @@
     return { ...field, codes: new Int16Array(bytes.buffer) };
   }
 
-  /** A slice of a volume on its own small canvas, coloured by a table of 256 RGBA words. */
+  /** The slice at a fraction of the depth on its own small canvas, coloured by a table of 256 words. */
   function slice(volume, plane, at, table) {
     const n = volume.shape, stride = [1, n[0], n[0] * n[1]];
     const width = n[plane.across], height = n[plane.down];
     const canvas = sheet(width, height), pen = canvas.getContext("2d");
     const image = pen.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);
     const depth = n[plane.through];
-    const start = Math.min(depth - 1, Math.max(0, Math.floor((at + 0.5) * depth))) * stride[plane.through];
+    const start = Math.min(depth - 1, Math.max(0, Math.floor(at * depth))) * stride[plane.through];
     for (let y = 0, to = 0; y < height; y++) {
       let from = start + y * stride[plane.down];
       for (let x = 0; x < width; x++, from += stride[plane.across]) pixels[to++] = table[volume.voxels[from]];
@@ -113,24 +117,30 @@
     function gridLines(plane, width, height) {
       const canvas = sheet(width, height), pen = canvas.getContext("2d");
       const image = pen.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);
-      const n = data.shape, axes = [plane.across, plane.down], cells = axes.map((a) => Math.max(2, field.shape[a]));
-      const known = axes.map(() => new Float32Array(cells[0] * cells[1])), at = [...state.at];
+      const axes = [plane.across, plane.down], cells = axes.map((a) => field.shape[a]), at = [...state.at];
+      const known = axes.map(() => new Float32Array(cells[0] * cells[1]));
       for (let y = 0; y < cells[1]; y++) for (let x = 0; x < cells[0]; x++) {
-        at[axes[0]] = (x / (cells[0] - 1)) * n[axes[0]] - 0.5;
-        at[axes[1]] = (y / (cells[1] - 1)) * n[axes[1]] - 0.5;
+        at[axes[0]] = field.first[axes[0]] + x * field.step[axes[0]];
+        at[axes[1]] = field.first[axes[1]] + y * field.step[axes[1]];
         const u = displacement(at);
-        for (let c = 0; c < 2; c++) known[c][y * cells[0] + x] = (at[axes[c]] + 0.5) * data.spacing[axes[c]] + u[axes[c]];
+        for (let c = 0; c < 2; c++) known[c][y * cells[0] + x] = u[axes[c]];
       }
+      // where a pixel lies: mm from the corner, and between which two known vectors
+      const ruler = (c, length) => Array.from({ length: length + 1 }, (_, p) => {
+        const a = axes[c], voxel = (p / length) * data.shape[a] - 0.5;
+        const q = Math.min(cells[c] - 1, Math.max(0, (voxel - field.first[a]) / field.step[a])), low = Math.floor(q);
+        return { mm: (p / length) * extent[a], low, high: Math.min(low + 1, cells[c] - 1), part: q - low };
+      });
+      const columns = ruler(0, width), rows = ruler(1, height);
       const mapped = axes.map(() => new Float32Array((width + 1) * (height + 1)));
-      for (let y = 0; y <= height; y++) {
-        const v = (y / height) * (cells[1] - 1), j = Math.min(Math.floor(v), cells[1] - 2), fy = v - j;
-        for (let x = 0; x <= width; x++) {
-          const w = (x / width) * (cells[0] - 1), i = Math.min(Math.floor(w), cells[0] - 2), fx = w - i;
-          const p = j * cells[0] + i, q = p + cells[0];
-          for (let c = 0; c < 2; c++) {
-            const k = known[c];
-            mapped[c][y * (width + 1) + x] = (1 - fy) * ((1 - fx) * k[p] + fx * k[p + 1]) + fy * ((1 - fx) * k[q] + fx * k[q + 1]);
-          }
+      for (let c = 0; c < 2; c++) {
+        const k = known[c];
+        let to = 0;
+        for (const row of rows) for (const column of columns) {
+          const top = row.low * cells[0], bottom = row.high * cells[0];
+          const upper = k[top + column.low] + column.part * (k[top + column.high] - k[top + column.low]);
+          const lower = k[bottom + column.low] + column.part * (k[bottom + column.high] - k[bottom + column.low]);
+          mapped[c][to++] = (c ? row.mm : column.mm) + upper + row.part * (lower - upper);
         }
       }
       for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
@@ -148,9 +158,9 @@
     }
 
     function draw(view) {
-      const { canvas, plane } = view, pen = canvas.getContext("2d"), { width, height } = canvas;
-      const at = (state.at[plane.through] + 0.5) / data.shape[plane.through] - 1e-9;
-      const picture = (name) => slice(volumes[name], plane, at - 0.5 / data.shape[plane.through], GREYS);
+      const { canvas, plane } = view, pen = canvas.getContext("2d", READ), { width, height } = canvas;
+      const at = (state.at[plane.through] + 0.5) / data.shape[plane.through];
+      const picture = (name) => slice(volumes[name], plane, at, GREYS);
       const paint = (name) => pen.drawImage(picture(name), 0, 0, width, height);
       const amount = state.amount[state.mode];
       pen.globalAlpha = 1;
@@ -180,7 +190,7 @@
         paint(state.other);
       }
       pen.restore();
-      if (state.jacobian) pen.drawImage(slice(change, plane, at - 0.5 / data.shape[plane.through], STRETCHES), 0, 0, width, height);
+      if (state.jacobian) pen.drawImage(slice(change, plane, at, STRETCHES), 0, 0, width, height);
       if (state.grid) pen.drawImage(gridLines(plane, width, height), 0, 0);
       if (data.dim === 3) cross(pen, plane, width, height);
     }
@@ -275,7 +285,7 @@
       canvas.width = Math.max(1, Math.round(extent[plane.across] * perMm));
       canvas.height = Math.max(1, Math.round(extent[plane.down] * perMm));
       figure.style.flex = `${extent[plane.across]} 1 0`;
-      figure.style.maxWidth = `${Math.round(canvas.width * (data.dim === 3 ? 1 : 1.6))}px`;
+      figure.style.maxWidth = `${Math.round(canvas.width * (data.dim === 3 ? 1 : 1.15))}px`;
       const slider = figure.querySelector("[data-slice]");
       const step = (by) => {
         const a = plane.through;
@@ -326,7 +336,7 @@
   /** With #selftest in the address: use every control and write down whether the picture changed. */
   function selftest({ root, state, views, choose, now }) {
     const print = (view = views[0]) => {
-      const pixels = view.canvas.getContext("2d").getImageData(0, 0, view.canvas.width, view.canvas.height).data;
+      const pixels = view.canvas.getContext("2d", READ).getImageData(0, 0, view.canvas.width, view.canvas.height).data;
       let hash = 7;
       for (let n = 0; n < pixels.length; n += 4) hash = (Math.imul(hash, 31) + pixels[n] + 3 * pixels[n + 1] + 7 * pixels[n + 2]) | 0;
       return hash;
@@ -396,7 +406,8 @@
       watcher.unobserve(entry.target);
       begin(entry.target);
     }), { rootMargin: "400px" });
-    roots.forEach((root) => watcher.observe(root));
+    if (roots.length) await begin(roots[0]);
+    roots.slice(1).forEach((root) => watcher.observe(root));
   }
   start().catch((problem) => {
     document.body.dataset.selftest = JSON.stringify([{ trouble: [...trouble, String(problem.stack || problem)] }]);
