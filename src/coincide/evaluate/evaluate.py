@@ -115,6 +115,7 @@ def warped_labels(alignment: Alignment, fixed_labels: Image, moving_labels: Imag
             f"the moving labels are {moving_labels.data.dtype}; give integers, "
             "for instance Image.from_array(labels.round().astype(int), affine)"
         )
+    field = field.to(moving_labels.data.device)
     return resample(moving_labels, grid, field, interpolation="nearest")
 
 

@@ -43,7 +43,7 @@ class Slices:
         whole = facing(self.result.fixed.grid)
         start, stop = self._box(whole)
         spacing = np.maximum(whole.spacing, (whole.spacing * (stop - start)).max() / self.longest)
-        return spaced(whole.crop(start, stop), spacing)
+        return spaced(whole.crop(start.tolist(), stop.tolist()), spacing)
 
     def data(self) -> dict[str, Any]:
         """Everything the viewer reads, ready for JSON."""
