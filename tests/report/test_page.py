@@ -190,13 +190,14 @@ class TestPage:
         still = registration((20, 22, 18))
         broken = still.fixed.numpy().copy()
         broken[:5] = np.nan
+        field = torch.full_like(still.transform.field.data, torch.nan)
         history = (Step("affine", 0, 0, math.nan, {}), Step("affine", 1, 0, math.inf, {}))
         text = page(
             [
                 Registration(
                     Image.from_array(broken),
                     Image.from_array(np.zeros((5, 5, 5), np.int16)),
-                    still.transform,
+                    Displacement(field=field, grid=still.fixed.grid),
                     still.inverse,
                     history=history,
                     candidates=(Candidate("header", 0.0), Candidate("moments", 0.0)),

@@ -18,6 +18,8 @@ from coincide.report.slices import Slices
 from coincide.report.summary import figures, label_rows, sentence, title
 from coincide.report.versions import versions
 
+SCRIPTS = ("volumes.js", "viewer.js", "selftest.js", "start.js")
+
 
 def write_report(
     registrations: Sequence[Registration],
@@ -87,7 +89,7 @@ def page(
         versions=versions(),
         made=datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
         style=Markup((room / "page.css").read_text(encoding="utf-8")),
-        script=Markup((room / "viewer.js").read_text(encoding="utf-8")),
+        script=Markup("\n".join((room / name).read_text(encoding="utf-8") for name in SCRIPTS)),
     )
 
 

@@ -130,10 +130,10 @@ class Slices:
         most = 56 if lattice.dim == 3 else self.longest
         spacing = np.maximum(lattice.spacing, lattice.extent.max() / most)
         few = spaced(lattice, spacing)
-        world = self._field(few)[0].numpy()
+        world = np.nan_to_num(self._field(few)[0].numpy(), posinf=0, neginf=0)
         along = np.einsum("ed,d...->e...", np.linalg.inv(few.direction), world)
         largest = max(float(np.abs(along).max(initial=0)), 1e-3)
-        codes = np.round(np.nan_to_num(along) / largest * 32767).astype("<i2")
+        codes = np.round(along / largest * 32767).astype("<i2")
         codes = codes.transpose(0, *range(codes.ndim - 1, 0, -1))
         first = lattice.to_index(few.origin)
         step = few.spacing / lattice.spacing
