@@ -334,3 +334,11 @@ class TestEvaluate:
             evaluate(
                 Alignment(image, image, Affine(np.eye(3))), fixed_labels=image, moving_labels=image
             )
+
+    def test_a_diverged_transform_is_refused(self):
+        image = Image.from_array(np.random.default_rng(0).random((6, 6)))
+        move = torch.zeros(1, 2, 6, 6)
+        move[0, 0, 3, 3] = torch.nan
+        diverged = Displacement(field=move, grid=image.grid)
+        with pytest.raises(ValueError, match="diverged"):
+            evaluate(Alignment(image, image, diverged))

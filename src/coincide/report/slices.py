@@ -77,8 +77,9 @@ class Slices:
         }
 
     def _field(self, grid: Grid) -> torch.Tensor:
-        field = self.result.transform.displacement(grid)
-        return field[:1].detach().to("cpu", torch.float32)
+        field = self.result.transform.displacement(grid)[:1].detach().to("cpu", torch.float32)
+        # a transform that diverged must still be shown; the scores say that it did
+        return torch.nan_to_num(field, nan=0.0, posinf=0.0, neginf=0.0)
 
     @cached_property
     def _glance(self) -> dict[str, np.ndarray]:
@@ -130,7 +131,7 @@ class Slices:
         most = 56 if lattice.dim == 3 else self.longest
         spacing = np.maximum(lattice.spacing, lattice.extent.max() / most)
         few = spaced(lattice, spacing)
-        world = np.nan_to_num(self._field(few)[0].numpy(), posinf=0, neginf=0)
+        world = self._field(few)[0].numpy()
         along = np.einsum("ed,d...->e...", np.linalg.inv(few.direction), world)
         largest = max(float(np.abs(along).max(initial=0)), 1e-3)
         codes = np.round(along / largest * 32767).astype("<i2")
