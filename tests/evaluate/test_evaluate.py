@@ -192,6 +192,29 @@ class TestRegularity:
         assert scores.folding_percent < 13
         assert scores.folding_corner_percent == 100
 
+    @pytest.mark.parametrize("shape", [(5, 6, 4), (7, 8)])
+    def test_corners_agree_with_every_choice_of_neighbour(self, shape):
+        dim = len(shape)
+        grid = oblique(shape)
+        move = field(grid, 0.7, 3.0)
+        u = move[0].double().numpy()
+        folded = 0
+        for at in np.ndindex(shape):
+            dets = []
+            for side in np.ndindex((2,) * dim):
+                slopes = np.zeros((dim, dim))
+                for axis in range(dim):
+                    a = np.array(at)
+                    a[axis] = np.clip(at[axis] - side[axis], 0, shape[axis] - 2)
+                    b = a + (np.arange(dim) == axis)
+                    slopes[:, axis] = u[(slice(None), *b)] - u[(slice(None), *a)]
+                dets.append(np.linalg.det(np.eye(dim) + slopes @ grid.inverse[:dim, :dim]))
+            folded += min(dets) <= 0
+        scores = regularity(move, grid)
+        assert 0 < folded < np.prod(shape)
+        assert scores.folding_corner_percent == pytest.approx(100 * folded / np.prod(shape))
+        assert scores.folding_percent <= scores.folding_corner_percent
+
     def test_mask_is_a_crop(self):
         grid = oblique((12, 13, 14))
         move = field(grid, 1.0, 3.0)
@@ -311,3 +334,11 @@ class TestEvaluate:
             evaluate(
                 Alignment(image, image, Affine(np.eye(3))), fixed_labels=image, moving_labels=image
             )
+
+    def test_a_diverged_transform_is_refused(self):
+        image = Image.from_array(np.random.default_rng(0).random((6, 6)))
+        move = torch.zeros(1, 2, 6, 6)
+        move[0, 0, 3, 3] = torch.nan
+        diverged = Displacement(field=move, grid=image.grid)
+        with pytest.raises(ValueError, match="diverged"):
+            evaluate(Alignment(image, image, diverged))

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
 
+from coincide.evaluate.mapped import mapped
 from coincide.space.image import Image
 from coincide.transforms.transform import Transform
 
@@ -55,13 +55,11 @@ def consistency(
         candidates, min(points, len(candidates)), replace=False, shuffle=False
     )
     index = np.stack(np.unravel_index(chosen, fixed.grid.shape), -1)
-    start = torch.tensor(fixed.grid.to_world(index))[None]
-    with torch.no_grad():
-        there = transform(start)
-        at = moving.grid.to_index(there[0].double().cpu().numpy())
-        inside = ((at >= -0.5) & (at <= np.array(moving.grid.shape) - 0.5)).all(1)
-        back = inverse(there)
-    residual = (back - start)[0].norm(dim=-1).double().cpu().numpy()[inside]
+    start = fixed.grid.to_world(index)
+    there = mapped(transform, start)
+    at = moving.grid.to_index(there)
+    inside = ((at >= -0.5) & (at <= np.array(moving.grid.shape) - 0.5)).all(1)
+    residual = np.linalg.norm(mapped(inverse, there) - start, axis=1)[inside]
     if not len(residual):
         return Consistency(None, None, 0)
     return Consistency(

@@ -72,7 +72,8 @@ def evaluate(
         moving_points: (P, D) their partners in the moving image.
 
     Raises:
-        ValueError: if only one of two labels or landmarks is given, or several pairs at once.
+        ValueError: if only one of two labels or landmarks is given, several pairs at once, or a
+            transform that is not finite.
         TypeError: if labels are not integers.
 
     Example:
@@ -90,6 +91,11 @@ def evaluate(
         inverse = result.inverse
     fixed, moving, transform = alignment.fixed, alignment.moving, alignment.transform
     with torch.no_grad():
+        if not alignment.displacement.sum().isfinite():
+            raise ValueError(
+                "the displacement holds values that are not finite: the transform diverged; "
+                "register again with a smaller step or a larger penalty"
+            )
         regular = regularity(alignment.displacement, fixed.grid, fixed.mask)
         overlaps = surfaces = points = back = None
         if fixed_labels is not None and moving_labels is not None:
@@ -115,6 +121,7 @@ def warped_labels(alignment: Alignment, fixed_labels: Image, moving_labels: Imag
             f"the moving labels are {moving_labels.data.dtype}; give integers, "
             "for instance Image.from_array(labels.round().astype(int), affine)"
         )
+    field = field.to(moving_labels.data.device)
     return resample(moving_labels, grid, field, interpolation="nearest")
 
 

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
 
+from coincide.evaluate.mapped import mapped
 from coincide.space.grid import Grid
 from coincide.transforms.transform import Transform
 
@@ -68,10 +68,9 @@ def landmarks(
         )
     if not len(fixed):
         raise ValueError("no landmarks were given; leave them out or give at least one pair")
-    with torch.no_grad():
-        mapped = transform(torch.tensor(fixed)[None])[0].double().cpu().numpy()
-    snapped = moving_grid.to_world(np.round(moving_grid.to_index(mapped)))
-    error = np.linalg.norm(mapped - moving, axis=1)
+    found = mapped(transform, fixed)
+    snapped = moving_grid.to_world(np.round(moving_grid.to_index(found)))
+    error = np.linalg.norm(found - moving, axis=1)
     coarse = np.linalg.norm(snapped - moving, axis=1)
     return Landmarks(
         count=len(fixed),

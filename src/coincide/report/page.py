@@ -18,6 +18,8 @@ from coincide.report.slices import Slices
 from coincide.report.summary import figures, label_rows, sentence, title
 from coincide.report.versions import versions
 
+SCRIPTS = ("volumes.js", "viewer.js", "selftest.js", "start.js")
+
 
 def write_report(
     registrations: Sequence[Registration],
@@ -79,14 +81,15 @@ def page(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["number"] = number
+    environment.filters.update(number=number, decimals=decimals)
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
     return template.render(
         pairs=pairs,
+        headings={f.name: f.unit for pair in pairs for f in pair["figures"]},
         versions=versions(),
         made=datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
         style=Markup((room / "page.css").read_text(encoding="utf-8")),
-        script=Markup((room / "viewer.js").read_text(encoding="utf-8")),
+        script=Markup("\n".join((room / name).read_text(encoding="utf-8") for name in SCRIPTS)),
     )
 
 
@@ -100,6 +103,11 @@ def number(value: Any, digits: int = 3) -> str:
         return f"{value:,}".replace(",", "\u202f")
     text = f"{value:.{digits}g}"
     return (text if "e" not in text else f"{value:.2e}").replace("-", "\u2212")
+
+
+def decimals(value: float | None, count: int) -> str:
+    """A number with a given count of decimals, as columns need it; a dash where there is none."""
+    return "–" if value is None else f"{value:.{count}f}".replace("-", "\u2212")
 
 
 def _pair(position: int, result: Registration, score: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Slices:
         whole = facing(self.result.fixed.grid)
         start, stop = self._box(whole)
         spacing = np.maximum(whole.spacing, (whole.spacing * (stop - start)).max() / self.longest)
-        return spaced(whole.crop(start, stop), spacing)
+        return spaced(whole.crop(start.tolist(), stop.tolist()), spacing)
 
     def data(self) -> dict[str, Any]:
         """Everything the viewer reads, ready for JSON."""
@@ -77,8 +77,9 @@ class Slices:
         }
 
     def _field(self, grid: Grid) -> torch.Tensor:
-        field = self.result.transform.displacement(grid)
-        return field[:1].detach().to("cpu", torch.float32)
+        field = self.result.transform.displacement(grid)[:1].detach().to("cpu", torch.float32)
+        # a transform that diverged must still be shown; the scores say that it did
+        return torch.nan_to_num(field, nan=0.0, posinf=0.0, neginf=0.0)
 
     @cached_property
     def _glance(self) -> dict[str, np.ndarray]:
@@ -103,6 +104,8 @@ class Slices:
         low = float(np.percentile(values, 0.5))
         inside = values[values > low + 0.04 * (values.max() - low)]
         high = float(np.percentile(inside, 99.7)) if len(inside) else low + 1
+        # white matter of a bias-corrected scan is one value: leave room above it
+        high += 0.12 * (high - low)
         return low, max(high, low + 1e-6)
 
     def _box(self, whole: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -123,15 +126,16 @@ class Slices:
         return np.maximum(start, 0), np.minimum(stop, shape)
 
     def _coarse_field(self) -> dict[str, Any]:
-        """Displacement along the screen axes, mm, on a lattice of at most 56 voxels an axis."""
+        """Displacement along the screen axes, mm, on a lattice of few voxels."""
         lattice = self.lattice
-        spacing = np.maximum(lattice.spacing, lattice.extent.max() / 56)
+        most = 56 if lattice.dim == 3 else self.longest
+        spacing = np.maximum(lattice.spacing, lattice.extent.max() / most)
         few = spaced(lattice, spacing)
         world = self._field(few)[0].numpy()
         along = np.einsum("ed,d...->e...", np.linalg.inv(few.direction), world)
         largest = max(float(np.abs(along).max(initial=0)), 1e-3)
-        codes = np.round(np.nan_to_num(along) / largest * 32767).astype("<i2")
-        codes = codes.transpose(*range(codes.ndim - 1, -1, -1))
+        codes = np.round(along / largest * 32767).astype("<i2")
+        codes = codes.transpose(0, *range(codes.ndim - 1, 0, -1))
         first = lattice.to_index(few.origin)
         step = few.spacing / lattice.spacing
         missing = 3 - lattice.dim

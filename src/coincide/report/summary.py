@@ -17,12 +17,14 @@ class Figure:
         value: The number; None where unknown.
         unit: Its unit, or empty.
         note: What it is counted over.
+        decimals: How many are worth reading.
     """
 
     name: str
     value: float | None
     unit: str = ""
     note: str = ""
+    decimals: int = 2
 
 
 def title(result: Registration, position: int) -> str:
@@ -59,16 +61,16 @@ def figures(result: Registration, score: Mapping[str, Any]) -> list[Figure]:
     labels = len(overlap.get("labels", {}))
     measured = len(surface.get("labels", {}))
     found = [
-        Figure("Dice", overlap.get("mean_dice"), "", f"mean of {labels} labels"),
+        Figure("Dice", overlap.get("mean_dice"), "", f"mean of {labels} labels", 3),
         Figure("HD95", surface.get("mean_hd95_mm"), "mm", f"mean of {measured} labels"),
         Figure("TRE", landmarks.get("tre_mean_mm"), "mm", f"{landmarks.get('count')} landmarks"),
-        Figure("Folding", regularity.get("folding_percent"), "%", "of the voxels"),
+        Figure("Folding", regularity.get("folding_percent"), "%", "of the voxels", 3),
         Figure("Displacement", regularity.get("mean_displacement_mm"), "mm", "mean"),
         Figure("Inverse residual", inverse.get("inverse_residual_median_mm"), "mm", "median"),
     ]
     found = [figure for figure in found if figure.value is not None]
     if result.seconds:
-        found.append(Figure("Time", sum(result.seconds.values()), "s", "all stages"))
+        found.append(Figure("Time", sum(result.seconds.values()), "s", "all stages", 1))
     return found
 
 
