@@ -230,9 +230,9 @@ def test_refusals(tmp_path):
     with pytest.raises(ValueError, match="grid="):
         write_transform(Displacement(spacing=4.0), tmp_path / "t.h5")
     grid = oblique(3)
+    two = Displacement(field=torch.zeros(2, 3, *grid.shape), grid=grid)
     with pytest.raises(ValueError, match="batch of 2"):
-        field = torch.zeros(2, 3, *grid.shape)
-        write_transform(Displacement(field=field, grid=grid), tmp_path / "t.h5")
+        write_transform(two, tmp_path / "t.h5")
     assert list(tmp_path.iterdir()) == []
     spline = sitk.BSplineTransform(3)
     sitk.WriteTransform(spline, str(tmp_path / "b.tfm"))

@@ -55,7 +55,7 @@ class Geometry:
 
     @property
     def rule(self) -> Literal["sform", "qform", "spacing"]:
-        """What ITK would believe: a sheared sform, or one about another space, yields to a qform."""
+        """What ITK would believe: a sheared sform, or one of another space, yields to a qform."""
         if self.sform is None:
             return "spacing" if self.qform is None else "qform"
         if self.qform is None:

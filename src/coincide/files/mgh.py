@@ -26,7 +26,7 @@ def read_mgh(found: Contents, *, frame: int | None = None) -> Stored:
     """
     header = MGHHeader.from_fileobj(BytesIO(found.data[: START + 20].ljust(START + 20, b"\0")))
     shape = tuple(int(n) for n in header["dims"])
-    kind = np.dtype(header.get_data_dtype()).newbyteorder(">")
+    kind = header.get_data_dtype().newbyteorder(">")
     count = int(np.prod(shape))
     if len(found.data) < START + count * kind.itemsize:
         raise ValueError(f"{found.path} is cut off: {shape} voxels do not fit; copy it again")

@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from isal import igzip
+from nibabel.spatialimages import HeaderDataError
 
 from coincide.files.contents import Contents
 from coincide.files.geometry import Use, choose, geometry, implausible
@@ -106,7 +107,7 @@ def header_for(shape: tuple[int, ...], dtype: np.dtype, grid: Grid) -> nib.Nifti
     header.set_data_shape(shape)
     try:
         header.set_data_dtype(dtype)
-    except nib.spatialimages.HeaderDataError:
+    except HeaderDataError:
         raise ValueError(f"NIfTI cannot hold {dtype}; use int16, uint8, int32 or float32") from None
     affine = np.eye(4)
     affine[: grid.dim, : grid.dim] = grid.affine[:-1, :-1]
@@ -133,8 +134,8 @@ def stored_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
     """Shape and affine that a written NIfTI file claims; reads only its beginning."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    with igzip.open(path, "rb") if packed else path.open("rb") as file:
-        header = parse(bytes(file.read(544)))
+    with igzip.IGzipFile(path, "rb") if packed else path.open("rb") as file:
+        header = parse(file.read(544))
     affine, _ = choose(geometry(header), "sform")
     return tuple(header.get_data_shape()), affine
 
