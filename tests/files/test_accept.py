@@ -29,9 +29,7 @@ def sources(folder):
     }
 
 
-@pytest.mark.parametrize(
-    "kind", ["text", "path", "loaded", "nibabel", "mgh", "simpleitk", "image"]
-)
+@pytest.mark.parametrize("kind", ["text", "path", "loaded", "nibabel", "mgh", "simpleitk", "image"])
 def test_all_alike(tmp_path, kind):
     found = as_image(sources(tmp_path)[kind])
     assert found.image.data.dtype == torch.float32

@@ -44,9 +44,14 @@ def test_suffixes_are_kept(tmp_path, name):
 
 
 def test_any_error_leaves_nothing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), atomic(tmp_path / "a.txt") as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
+    def write():
+        with atomic(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            temporary.with_suffix(".raw").write_text("its second file")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -96,7 +96,7 @@ def test_mixed_series(tmp_path):
         write(folder, f"other{number}.dcm", number, series="1.2.9")
     with pytest.raises(ValueError, match=r"2 series: .*1\.2\.9 \(3 files, a test\).*--series UID"):
         load(folder)
-    assert read_series(folder, series="1.2.9").array.shape == (6, 5, 3)
+    assert load(folder, series="1.2.9").image.grid.shape == (6, 5, 3)
     with pytest.raises(ValueError, match="no series 7"):
         read_series(folder, series="7")
 

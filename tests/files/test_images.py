@@ -122,6 +122,7 @@ def test_pairs_and_analyze(tmp_path):
     nib.save(nib.Nifti1Pair(array, crooked()), tmp_path / "a.hdr")
     np.testing.assert_array_equal(read_image(tmp_path / "a.hdr").numpy(), array)
     np.testing.assert_allclose(read_image(tmp_path / "a.hdr").grid.affine, crooked(), atol=1e-5)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.img").numpy(), array)
     (tmp_path / "a.img").unlink()
     with pytest.raises(FileNotFoundError, match=r"a\.img"):
         load(tmp_path / "a.hdr")

@@ -84,7 +84,7 @@ def one_frame(array: np.ndarray, frame: int | None, path: Path | str, dim: int) 
     return flat[..., frame]
 
 
-def encode_nifti(array: np.ndarray, grid: Grid, *, packed: bool) -> bytes | np.ndarray:
+def encode_nifti(array: np.ndarray, grid: Grid, *, packed: bool) -> bytes | memoryview:
     """The bytes of a NIfTI file; NIfTI-2 if an axis is too long for NIfTI-1.
 
     sform and qform are both set with code 1, or the sform alone where the axes are not at right
@@ -121,13 +121,13 @@ def header_for(shape: tuple[int, ...], dtype: np.dtype, grid: Grid) -> nib.Nifti
     return header
 
 
-def encoded(array: np.ndarray, header: nib.Nifti1Header, *, packed: bool) -> bytes | np.ndarray:
+def encoded(array: np.ndarray, header: nib.Nifti1Header, *, packed: bool) -> bytes | memoryview:
     """Header and voxels in file order, in one block."""
     start = int(header["vox_offset"])
     block = np.zeros(start + array.nbytes, np.uint8)
     block[: start - 4] = np.frombuffer(header.binaryblock, np.uint8)
     copied(array, block[start:].view(array.dtype).reshape(array.shape, order="F"))
-    return igzip.compress(block.data, LEVEL) if packed else block
+    return igzip.compress(block.data, LEVEL) if packed else block.data
 
 
 def stored_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
