@@ -134,6 +134,19 @@ def test_gantry_tilt_is_kept(tmp_path):
     np.testing.assert_allclose(step, STEP * TURN[:, 2] + 0.6 * TURN[:, 1], atol=1e-5)
 
 
+def test_many_frames_in_one_file(tmp_path):
+    write(tmp_path / "s", "all.dcm", 0)
+    path = tmp_path / "s" / "all.dcm"
+    one = pydicom.dcmread(path)
+    one.file_meta.MediaStorageSOPClassUID = one.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7.2"
+    one.NumberOfFrames = 3
+    one.PixelData = np.stack([pixels(n) for n in range(3)]).tobytes()
+    one.save_as(path)
+    found = load(path)
+    assert found.image.grid.shape == (6, 5, 3)
+    assert any("3 frames" in note for note in found.warnings)
+
+
 def test_one_slice_and_no_slice(tmp_path):
     folder = series(tmp_path / "s", [0])
     found = load(next(folder.iterdir()))
