@@ -1,5 +1,6 @@
 """Transforms in ITK's files, with SimpleITK and ANTs as oracles."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
@@ -77,6 +78,31 @@ def test_simpleitk_maps_points_alike(tmp_path, dim, name):
     np.testing.assert_allclose(ours(transform, points), expected, atol=1e-3)
     again = read_transform(tmp_path / "t.h5")
     np.testing.assert_allclose(ours(again, points), ours(transform, points), atol=1e-9)
+
+
+def test_sheared_field(tmp_path):
+    sheared = np.diag([1, 2, 3, 1.0])
+    sheared[0, 2], sheared[:3, 3] = 0.7, [5, 6, 7]
+    grid = Grid((8, 9, 10), sheared)
+    transform = Displacement(field=torch.randn(1, 3, *grid.shape), grid=grid)
+    write_transform(transform, tmp_path / "t.h5")
+    points = grid.to_world(np.random.default_rng(0).uniform(0, 7, (50, 3)))
+    expected = theirs(sitk.ReadTransform(str(tmp_path / "t.h5")), points)
+    np.testing.assert_allclose(ours(transform, points), expected, atol=1e-3)
+
+
+def test_displacement_vectors_of_nifti_are_ras(tmp_path):
+    grid = Grid((8, 9, 10), np.diag([-1, 2, 3, 1.0]))
+    vectors = np.random.default_rng(0).normal(size=(8, 9, 10, 1, 3)).astype(np.float32)
+    image = nib.Nifti1Image(vectors, grid.affine)
+    image.header.set_intent(1006)
+    nib.save(image, tmp_path / "t.nii")
+    field = sitk.ReadImage(str(tmp_path / "t.nii"), sitk.sitkVectorFloat64)
+    points = grid.to_world(np.random.default_rng(0).uniform(0, 7, (50, 3)))
+    expected = theirs(sitk.DisplacementFieldTransform(field), points)
+    np.testing.assert_allclose(
+        ours(read_transform(tmp_path / "t.nii"), points), expected, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -230,9 +256,9 @@ def test_refusals(tmp_path):
     with pytest.raises(ValueError, match="grid="):
         write_transform(Displacement(spacing=4.0), tmp_path / "t.h5")
     grid = oblique(3)
+    two = Displacement(field=torch.zeros(2, 3, *grid.shape), grid=grid)
     with pytest.raises(ValueError, match="batch of 2"):
-        field = torch.zeros(2, 3, *grid.shape)
-        write_transform(Displacement(field=field, grid=grid), tmp_path / "t.h5")
+        write_transform(two, tmp_path / "t.h5")
     assert list(tmp_path.iterdir()) == []
     spline = sitk.BSplineTransform(3)
     sitk.WriteTransform(spline, str(tmp_path / "b.tfm"))

@@ -7,8 +7,9 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 import torch
+from nibabel.spatialimages import SpatialImage
 
-from coincide.files.geometry import implausible
+from coincide.files.geometry import choose, geometry, implausible
 from coincide.files.itk_image import from_sitk
 from coincide.files.nifti import one_frame
 from coincide.files.read import ImageFile, stored
@@ -54,7 +55,7 @@ def _stored(value: Any, affine: np.ndarray | None, frame: int | None) -> Stored:
         return stored(value, frame=frame)
     if isinstance(value, sitk.Image):
         return from_sitk(value, frame=frame)
-    if isinstance(value, nib.spatialimages.SpatialImage):
+    if isinstance(value, SpatialImage):
         return _from_nibabel(value, frame)
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
@@ -66,13 +67,19 @@ def _stored(value: Any, affine: np.ndarray | None, frame: int | None) -> Stored:
     )
 
 
-def _from_nibabel(value: nib.spatialimages.SpatialImage, frame: int | None) -> Stored:
+def _from_nibabel(value: SpatialImage, frame: int | None) -> Stored:
     array = one_frame(np.asanyarray(value.dataobj), frame, "this image", 3)
-    affine, notes = value.affine, ()
-    if affine is None:
+    notes: tuple[str, ...] = ()
+    affine = value.affine
+    if isinstance(value.header, nib.Nifti1Header):
+        stated, notes = choose(geometry(value.header))
+        # the header holds float32, the image float64: keep the finer where they agree
+        if affine is None or not np.allclose(affine, stated, rtol=1e-5, atol=1e-4):
+            affine = stated
+    elif affine is None:
         affine, notes = np.eye(4), ("this image has no affine; 1 mm voxels are assumed",)
     affine = np.asarray(affine, np.float64)
-    return Stored(array, affine, warnings=(*notes, *implausible(affine, array.shape)))
+    return Stored(array, affine, warnings=notes or implausible(affine, array.shape))
 
 
 def _from_array(value: np.ndarray, affine: np.ndarray | None, frame: int | None) -> Stored:

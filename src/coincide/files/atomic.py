@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+TOKEN = 33  # characters of the name of a temporary file that are its own
 REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "your disk quota is used up; free some space or choose another folder",
@@ -42,7 +43,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         'done'
     """
     final = Path(path).resolve()
-    temporary = final.with_name(f".{uuid.uuid4().hex[:12]}{suffixes(final)}")
+    temporary = final.with_name(f".{uuid.uuid4().hex}{suffixes(final)}")
     try:
         if final.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder")
@@ -54,8 +55,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         reason = REASONS.get(error.errno or 0, error.strerror or str(error))
         raise OSError(error.errno or errno.EIO, f"cannot write {path}: {reason}") from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if os.path.lexists(temporary):
+            _remove(temporary)
 
 
 def suffixes(path: Path) -> str:
@@ -64,6 +65,13 @@ def suffixes(path: Path) -> str:
     if last.lower() == ".gz":
         return path.with_suffix("").suffix + last
     return last
+
+
+def _remove(temporary: Path) -> None:
+    """Delete an unfinished file, and any second file that its format has put beside it."""
+    with contextlib.suppress(OSError):
+        for part in temporary.parent.glob(temporary.name[:TOKEN] + "*"):
+            part.unlink()
 
 
 def _flush(path: Path) -> None:

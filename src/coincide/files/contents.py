@@ -85,15 +85,14 @@ def unpacked(data: bytes, path: Path) -> bytes:
     Raises:
         ValueError: if it is cut off or damaged, saying how much was readable.
     """
-    size = int.from_bytes(data[-4:], "little")
     try:
         stream = isal_zlib.decompressobj(31)
-        out = stream.decompress(data) if size < 64 else None
-        if out is None:
-            out = isal_zlib.decompress(data, 31, min(size, 64 * len(data)) + 1)
-        # several streams one after the other: the length of the last is not that of the whole
-        return out if len(out) == size else igzip.decompress(data)
-    except (EOFError, zlib.error, isal_zlib.error, igzip.BadGzipFile, OSError) as error:
+        out = stream.decompress(data)
+        if not stream.eof:
+            raise EOFError("no end of stream")
+        # several streams one after the other are one file, as with block-compressed gzip
+        return igzip.decompress(data) if stream.unused_data else out
+    except (EOFError, OSError, zlib.error, isal_zlib.IsalError) as error:  # pyright: ignore
         raise ValueError(
             f"{path} is cut off or damaged: its compressed data ({len(data)} bytes) end too early "
             f"or do not match their checksum ({error}); copy or download it again"

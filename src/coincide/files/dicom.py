@@ -89,7 +89,9 @@ def read_series(path: str | Path, *, series: str | None = None, frame: int | Non
 
 
 def _slices(folder: Path) -> list[Slice]:
-    files = sorted(p for p in folder.iterdir() if p.is_file() and _looks_dicom(p))
+    files = sorted(
+        p for p in folder.iterdir() if p.is_file() and p.name != "DICOMDIR" and _looks_dicom(p)
+    )
     if not files:
         raise ValueError(
             f"{folder} holds no DICOM files; give an image file, or the folder of one series"
@@ -110,7 +112,10 @@ def _slice(path: Path) -> Slice:
         reader.ReadImageInformation()
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{path} cannot be read as DICOM: {reason}") from None
+        raise ValueError(
+            f"{path} cannot be read as a DICOM image ({reason}); if it is a report or a structure "
+            "set, move it to another folder"
+        ) from None
 
     def numbers(key: str, count: int) -> np.ndarray:
         text = reader.GetMetaData(key) if reader.HasMetaDataKey(key) else ""
@@ -148,7 +153,8 @@ def _of_series(slices: list[Slice], series: str | None, folder: Path) -> list[Sl
         return groups[series]
     if len(groups) > 1:
         raise ValueError(
-            f"{folder} holds {len(groups)} series: {listing}; choose one with --series UID"
+            f"{folder} holds {len(groups)} series: {listing}; choose one with series=UID "
+            "(--series UID)"
         )
     return slices
 

@@ -121,13 +121,13 @@ def _place(grid: Grid) -> Iterator[Finding]:
 def _header(found: Geometry) -> Iterator[Finding]:
     s, q = found.codes
     if found.sform is not None and found.qform is not None:
-        effect = "they agree" if found.apart < 1e-3 else f"they differ by {found.apart:.3g} mm"
+        effect = f"they differ by {found.apart:.3g} mm at the far corner"
         other = "qform" if found.rule == "sform" else "sform"
         choice = f"the {found.rule} is used; say use={other!r} for the other"
         yield Finding(
             f"sform code {s}, qform code {q}",
-            f"{effect} at the far corner" if found.apart >= 1e-3 else effect,
-            choice if found.apart >= 1e-3 else "",
+            effect if found.apart >= 1e-3 else "they agree",
+            choice if found.noticeable else "",
         )
     else:
         yield Finding(f"sform code {s}, qform code {q}", "", f"the {found.rule} is used")
@@ -141,9 +141,12 @@ def _header(found: Geometry) -> Iterator[Finding]:
 def _voxels(image: Image, source: Stored) -> Iterator[Finding]:
     values = image.numpy()
     low, high = float(values.min()), float(values.max())
-    content = 100 * float((values != low).mean())
+    some = values[tuple(slice(None, None, 2) for _ in values.shape)]
+    dark, bright = np.percentile(some, [1, 99])
+    content = 100 * float((some > dark + 0.1 * (bright - dark)).mean())
     yield Finding(
-        f"values from {low:g} to {high:g}", f"{content:.1f} % of the voxels are above the lowest"
+        f"values from {low:g} to {high:g}",
+        f"{content:.1f} % of the voxels are brighter than a tenth of the range",
     )
     if low == high:
         yield Finding("every voxel has the same value", "there is nothing to register")

@@ -44,6 +44,11 @@ class Geometry:
         return apart(self.sform, self.qform, self.shape)
 
     @property
+    def noticeable(self) -> bool:
+        """Whether sform and qform differ by more than rounding: a twentieth of a voxel."""
+        return self.apart > 0.05 * float(np.abs(self.spacing).min())
+
+    @property
     def plain(self) -> np.ndarray | None:
         """Affine from the spacing alone, centred on the origin; None if the spacing is unusable."""
         spacing = np.where(np.array(self.shape) > 1, self.spacing, 1.0)
@@ -55,7 +60,7 @@ class Geometry:
 
     @property
     def rule(self) -> Literal["sform", "qform", "spacing"]:
-        """What ITK would believe: a sheared sform, or one about another space, yields to a qform."""
+        """What ITK would believe: a sheared sform, or one of another space, yields to a qform."""
         if self.sform is None:
             return "spacing" if self.qform is None else "qform"
         if self.qform is None:
@@ -119,7 +124,7 @@ def choose(found: Geometry, use: Use = "auto") -> tuple[np.ndarray, tuple[str, .
         if affine is None:
             other = "qform" if use == "sform" else "sform"
             raise ValueError(f"there is no usable {use} in this header; use {other} or auto")
-    if found.apart > 0.01:
+    if found.noticeable:
         notes.append(
             f"sform (code {found.codes[0]}) and qform (code {found.codes[1]}) disagree by "
             f"{found.apart:.3g} mm at the far corner; the {rule} is used, "

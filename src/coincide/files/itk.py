@@ -142,9 +142,8 @@ def _member(transform: sitk.Transform) -> ItkMember:
     dim = transform.GetDimension()
     origin = np.array(transform.TransformPoint([0.0] * dim))
     columns = [np.array(transform.TransformPoint(row.tolist())) - origin for row in np.eye(dim)]
-    lps = ItkMember(
+    return ItkMember(
         f"AffineTransform_double_{dim}_{dim}",
         np.concatenate([np.stack(columns, 1).ravel(), origin]),
         np.zeros(dim),
     )
-    return lps

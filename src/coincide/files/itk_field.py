@@ -17,7 +17,7 @@ from coincide.transforms.displacement import Displacement
 DISPVECT, VECTOR = 1006, 1007
 
 
-def field_nifti(displacement: Displacement, *, packed: bool) -> bytes | np.ndarray:
+def field_nifti(displacement: Displacement, *, packed: bool) -> bytes | memoryview:
     """The bytes of a 5-D NIfTI file that ITK, ANTs and 3D Slicer read as a displacement.
 
     The intent is VECTOR and the components are LPS mm, as ANTs writes its warps: every version of

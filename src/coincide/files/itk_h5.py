@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -61,8 +62,8 @@ def read_h5(path: Path) -> list[Transform] | None:
 
 
 def _members(file: h5py.File) -> list[Transform] | None:
-    group = file["TransformGroup"]
-    ours = file.get(OURS, {})
+    group: Any = file["TransformGroup"]
+    ours: Any = file.get(OURS, {})
     members: list[Transform] = []
     for key in sorted(group, key=int):
         entry = group[key]

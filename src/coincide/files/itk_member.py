@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from coincide.files.layout import copied
 from coincide.files.lps import affine_of, flip, flipped_matrix, geometry_of
 from coincide.space.grid import Grid
 from coincide.transforms.displacement import Displacement
@@ -73,9 +74,10 @@ def displacement_of(vectors: np.ndarray, grid: Grid) -> Displacement:
     kind = torch.float64 if vectors.dtype == np.float64 else torch.float32
     field = torch.empty(1, dim, *grid.shape, dtype=kind)
     target = field.numpy()[0]
-    order = range(dim)[::-1]
     for axis, sign in enumerate(flip(dim)):
-        np.multiply(vectors[..., axis].transpose(*order), target.dtype.type(sign), out=target[axis])
+        copied(vectors[..., axis].transpose(*range(dim)[::-1]), target[axis])
+        if sign < 0:
+            np.negative(target[axis], out=target[axis])
     return Displacement(field=field, grid=grid)
 
 

@@ -14,8 +14,8 @@ from coincide.files.stored import Stored
 from coincide.space.grid import Grid
 
 START = 284
-CODES = {np.dtype(np.uint8): 0, np.dtype(np.int32): 1, np.dtype(np.float32): 3}
-CODES[np.dtype(np.int16)] = 4
+KINDS = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2"}
+CODES = {np.dtype(kind).newbyteorder("="): code for code, kind in KINDS.items()}
 
 
 def read_mgh(found: Contents, *, frame: int | None = None) -> Stored:
@@ -26,7 +26,7 @@ def read_mgh(found: Contents, *, frame: int | None = None) -> Stored:
     """
     header = MGHHeader.from_fileobj(BytesIO(found.data[: START + 20].ljust(START + 20, b"\0")))
     shape = tuple(int(n) for n in header["dims"])
-    kind = np.dtype(header.get_data_dtype()).newbyteorder(">")
+    kind = np.dtype(KINDS[int(header["type"])])
     count = int(np.prod(shape))
     if len(found.data) < START + count * kind.itemsize:
         raise ValueError(f"{found.path} is cut off: {shape} voxels do not fit; copy it again")

@@ -34,7 +34,7 @@ def keep(transform: Transform, group: Any) -> None:
         group.attrs["name"] = name
         group.attrs["radius"] = transform.radius
         group["matrix"] = transform.numpy()
-        group["centre"] = transform.centre.detach().cpu().numpy()
+        group["centre"] = torch.as_tensor(transform.centre).cpu().numpy()
         return
     if getattr(transform, "grid", None) is None:
         return

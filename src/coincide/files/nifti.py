@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from isal import igzip
+from nibabel.spatialimages import HeaderDataError
 
 from coincide.files.contents import Contents
 from coincide.files.geometry import Use, choose, geometry, implausible
@@ -83,7 +84,7 @@ def one_frame(array: np.ndarray, frame: int | None, path: Path | str, dim: int) 
     return flat[..., frame]
 
 
-def encode_nifti(array: np.ndarray, grid: Grid, *, packed: bool) -> bytes | np.ndarray:
+def encode_nifti(array: np.ndarray, grid: Grid, *, packed: bool) -> bytes | memoryview:
     """The bytes of a NIfTI file; NIfTI-2 if an axis is too long for NIfTI-1.
 
     sform and qform are both set with code 1, or the sform alone where the axes are not at right
@@ -106,7 +107,7 @@ def header_for(shape: tuple[int, ...], dtype: np.dtype, grid: Grid) -> nib.Nifti
     header.set_data_shape(shape)
     try:
         header.set_data_dtype(dtype)
-    except nib.spatialimages.HeaderDataError:
+    except HeaderDataError:
         raise ValueError(f"NIfTI cannot hold {dtype}; use int16, uint8, int32 or float32") from None
     affine = np.eye(4)
     affine[: grid.dim, : grid.dim] = grid.affine[:-1, :-1]
@@ -120,21 +121,21 @@ def header_for(shape: tuple[int, ...], dtype: np.dtype, grid: Grid) -> nib.Nifti
     return header
 
 
-def encoded(array: np.ndarray, header: nib.Nifti1Header, *, packed: bool) -> bytes | np.ndarray:
+def encoded(array: np.ndarray, header: nib.Nifti1Header, *, packed: bool) -> bytes | memoryview:
     """Header and voxels in file order, in one block."""
     start = int(header["vox_offset"])
     block = np.zeros(start + array.nbytes, np.uint8)
     block[: start - 4] = np.frombuffer(header.binaryblock, np.uint8)
     copied(array, block[start:].view(array.dtype).reshape(array.shape, order="F"))
-    return igzip.compress(block.data, LEVEL) if packed else block
+    return igzip.compress(block.data, LEVEL) if packed else block.data
 
 
 def stored_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
     """Shape and affine that a written NIfTI file claims; reads only its beginning."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    with igzip.open(path, "rb") if packed else path.open("rb") as file:
-        header = parse(bytes(file.read(544)))
+    with igzip.IGzipFile(path, "rb") if packed else path.open("rb") as file:
+        header = parse(file.read(544))
     affine, _ = choose(geometry(header), "sform")
     return tuple(header.get_data_shape()), affine
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from io import StringIO
 from pathlib import Path
 from typing import Literal
@@ -78,7 +77,7 @@ def write_points(points: np.ndarray, path: str | Path, *, world: World = "ras") 
     lines = [",".join("xyz"[: points.shape[1]])]
     lines.extend(",".join(repr(float(v)) for v in row) for row in values)
     with atomic(path) as temporary:
-        temporary.write_text("\n".join(lines) + os.linesep)
+        temporary.write_text("\n".join(lines) + "\n")
 
 
 def _from_csv(text: str, path: Path) -> np.ndarray:

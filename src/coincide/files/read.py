@@ -30,7 +30,13 @@ class ImageFile:
     dtype: np.dtype
 
 
-def load(path: str | Path, *, frame: int | None = None, use: Use = "auto") -> ImageFile:
+def load(
+    path: str | Path,
+    *,
+    frame: int | None = None,
+    use: Use = "auto",
+    series: str | None = None,
+) -> ImageFile:
     """Read an image with everything that was odd about it.
 
     What the file is, is seen from its first bytes, not its name. Formats: NIfTI-1 and -2 (also
@@ -41,6 +47,7 @@ def load(path: str | Path, *, frame: int | None = None, use: Use = "auto") -> Im
         path: File, or folder with one DICOM series.
         frame: Which volume of a 4-D file, from 0.
         use: Which NIfTI affine to believe: `sform`, `qform`, or `auto` for ITK's rule.
+        series: UID of the DICOM series, where a folder holds several.
 
     Returns:
         The image, float32, in RAS+ mm, with axes in file order.
@@ -49,7 +56,7 @@ def load(path: str | Path, *, frame: int | None = None, use: Use = "auto") -> Im
         FileNotFoundError: if there is no such file.
         ValueError: saying what is wrong with the file and what would work.
     """
-    source = stored(path, frame=frame, use=use)
+    source = stored(path, frame=frame, use=use, series=series)
     image, warnings = intensities(source)
     return ImageFile(image, warnings, source.array.dtype)
 
@@ -68,11 +75,19 @@ def read_labels(path: str | Path, *, frame: int | None = None, use: Use = "auto"
     return labels(stored(path, frame=frame, use=use))[0]
 
 
-def stored(path: str | Path, *, frame: int | None = None, use: Use = "auto") -> Stored:
+def stored(
+    path: str | Path,
+    *,
+    frame: int | None = None,
+    use: Use = "auto",
+    series: str | None = None,
+) -> Stored:
     """Voxels and geometry as the file holds them; see `load`."""
     path = Path(path)
     if path.is_dir():
-        return read_series(path, frame=frame)
+        return read_series(path, series=series, frame=frame)
+    if path.suffix.lower() == ".img" and path.with_suffix(".hdr").exists():
+        path = path.with_suffix(".hdr")
     found = contents(path)
     if found.kind in ("nifti", "analyze"):
         return read_nifti(found, frame=frame, use=use)

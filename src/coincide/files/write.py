@@ -98,10 +98,10 @@ def cast(
         return array.astype(wanted, copy=False), ()
     limits = np.iinfo(wanted)
     outside = int(((array < limits.min) | (array > limits.max)).sum())
-    # in float64 the limits of 32 bits are exact; those of 64 bits are brought inside
-    exact = np.rint(np.nan_to_num(array.astype(np.float64)))
+    # float32 holds every number of 16 bits, float64 every number of 32; 64 bits are brought inside
+    exact = np.rint(np.nan_to_num(array.astype(np.float32 if wanted.itemsize < 4 else np.float64)))
     high = np.nextafter(float(limits.max), 0) if limits.max >= 2**53 else float(limits.max)
-    result = np.clip(exact, float(limits.min), high).astype(wanted)
+    result = np.clip(exact, float(limits.min), high, out=exact).astype(wanted)
     if not outside:
         return result, ()
     return result, (
