@@ -172,12 +172,13 @@ def _initial(text: str) -> str | Transform:
 
 def _say(status: str, scores: dict[str, Any], folder: Path, seconds: float) -> None:
     parts = [f"folding {scores['regularity']['folding_percent']:.3f} %"]
-    if scores["inverse"]:
-        parts.append(f"inverse residual {scores['inverse']['median_inverse_residual_mm']:.3f} mm")
+    residual = (scores["inverse"] or {}).get("inverse_residual_median_mm")
+    if residual is not None:
+        parts.append(f"inverse residual {residual:.3f} mm")
     if scores["overlap"]:
         parts.append(f"mean Dice {scores['overlap']['mean_dice']:.3f}")
     if scores["landmarks"]:
-        parts.append(f"landmark error {scores['landmarks']['mean_tre_mm']:.2f} mm")
+        parts.append(f"landmark error {scores['landmarks']['tre_mean_mm']:.2f} mm")
     print(status)
     print(", ".join(parts))
     print(f"wrote {folder} in {seconds:.1f} s")

@@ -28,7 +28,7 @@ def inside(x, n):
 @inline
 def cell(x, n):
     """Lower neighbour, upper neighbour and fraction of a position held inside the volume."""
-    held = min(max(x, 0.0), n - 1.0)
+    held = min(x, n - 1.0) if x > 0 else 0.0
     low = int(held)
     return low, min(low + 1, n - 1), held - low
 

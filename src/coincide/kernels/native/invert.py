@@ -11,11 +11,9 @@ def pick(field, x, y, z, out):
     """Linear sample of three components at a position in voxels, border continued."""
     _, X, Y, Z = field.shape
     f = field.dtype.type
-    cx, cy, cz = (
-        min(max(x, f(0)), f(X - 1)),
-        min(max(y, f(0)), f(Y - 1)),
-        min(max(z, f(0)), f(Z - 1)),
-    )
+    cx = min(x, f(X - 1)) if x > f(0) else f(0)
+    cy = min(y, f(Y - 1)) if y > f(0) else f(0)
+    cz = min(z, f(Z - 1)) if z > f(0) else f(0)
     a, b, c = int(cx), int(cy), int(cz)
     d, e, g = min(a + 1, X - 1), min(b + 1, Y - 1), min(c + 1, Z - 1)
     fx, fy, fz = cx - f(a), cy - f(b), cz - f(c)

@@ -10,8 +10,11 @@ import numpy as np
 import torch
 from rich.console import Console
 
-LOOP = {"parallel": True, "cache": True, "fastmath": True, "error_model": "numpy", "nogil": True}
-INLINE = {"inline": "always", "fastmath": True, "error_model": "numpy"}
+# every liberty of fast arithmetic but one: a number that is not one must stay so, since positions
+# become addresses
+FAST = {"contract", "arcp", "reassoc", "nsz", "afn", "ninf"}
+LOOP = {"parallel": True, "cache": True, "fastmath": FAST, "error_model": "numpy", "nogil": True}
+INLINE = {"inline": "always", "fastmath": FAST, "error_model": "numpy"}
 _announced: list[bool] = []
 
 

@@ -45,7 +45,10 @@ def locate(i, j, field, index, scale, size, keep, address, fraction, free, weigh
         x = x0 + dx * step + s00 * u + s01 * v + s02 * w
         y = y0 + dy * step + s10 * u + s11 * v + s12 * w
         z = z0 + dz * step + s20 * u + s21 * v + s22 * w
-        cx, cy, cz = min(max(x, f(0)), mx), min(max(y, f(0)), my), min(max(z, f(0)), mz)
+        # comparisons are written so that one with NaN ends inside the volume
+        cx = min(x, mx) if x > f(0) else f(0)
+        cy = min(y, my) if y > f(0) else f(0)
+        cz = min(z, mz) if z > f(0) else f(0)
         # half a voxel beyond the outermost centres still counts as inside
         near = (abs(x - cx) <= half) & (abs(y - cy) <= half) & (abs(z - cz) <= half)
         known[k] = f(1) if near else f(0)
