@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from coincide import registry
 from coincide.space.image import Image
 from coincide.space.sampling import resample
 from coincide.synthetic.contrasts import remap
@@ -57,6 +58,8 @@ def nifti(image: Image) -> nibabel.Nifti1Image:
 def test_code_of_a_page_runs(page, small_files, tmp_path, monkeypatch):
     shutil.copytree(small_files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    registry.parts()
+    monkeypatch.setattr(registry, "PARTS", dict(registry.PARTS))  # parts of a page end with it
     namespace: dict[str, object] = {"__name__": "page"}
     for language, code, line in blocks(page):
         if language == "python":
