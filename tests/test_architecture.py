@@ -39,6 +39,7 @@ LAYERS = (
     ("evaluate",),
     ("trust",),
     ("report",),
+    ("output",),
     ("presets",),
     ("register",),
     ("cli",),
