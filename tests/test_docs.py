@@ -31,7 +31,7 @@ def blocks(page: Path) -> list[tuple[str, str, int]]:
 def small_files(tmp_path_factory) -> Path:
     """The files that the pages speak of."""
     folder = tmp_path_factory.mktemp("small")
-    phantom = textured((40, 40, 40), seed=1, spacing=2)
+    phantom = textured((32, 32, 32), seed=1, spacing=2.5)
     grid = phantom.image.grid
     bent = smooth_displacement(grid, peak=4, sigma=16, seed=2).displacement(grid).detach()
     moving = resample(phantom.image, grid, bent)
