@@ -1,4 +1,4 @@
-"""Objective: a weighted sum of terms, written the same in Python, in files and on the command line."""
+"""Objective: a weighted sum of terms, written the same in Python, in files and in a terminal."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
@@ -120,7 +120,8 @@ class Objective:
 def objective(value: "str | Term | Objective") -> Objective:
     """An objective from text, from one term, or as it is."""
     if isinstance(value, str):
-        value = build(value, Term | Objective)  # type: ignore[arg-type]
+        read: Term | Objective = build(value, (Term, Objective))
+        value = read
     return value if isinstance(value, Objective) else Objective(((1.0, value),))
 
 

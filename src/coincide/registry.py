@@ -25,7 +25,7 @@ def named(name: str) -> Callable[[T], T]:
     return register
 
 
-def parts(kind: type = object) -> dict[str, type]:
+def parts(kind: type | tuple[type, ...] = object) -> dict[str, type]:
     """Every registered part of a kind, by name; importing all part folders first."""
     for folder in FOLDERS:
         package = importlib.import_module(f"coincide.{folder}")
@@ -34,7 +34,7 @@ def parts(kind: type = object) -> dict[str, type]:
     return {name: part for name, part in sorted(PARTS.items()) if issubclass(part, kind)}
 
 
-def build(text: str, kind: type = object) -> Any:
+def build(text: str, kind: type | tuple[type, ...] = object) -> Any:
     """Read a part, or a weighted sum of terms, from text such as `"ngf(eta=0.5) + 0.1*bending"`.
 
     Only names, numbers, strings, tuples, `+`, `*` and calls with keywords are understood; nothing
@@ -54,7 +54,8 @@ def build(text: str, kind: type = object) -> Any:
     result = _value(tree, text)
     if not isinstance(result, kind):
         known = ", ".join(parts(kind))
-        raise ValueError(f"{text!r} is not a {kind.__name__.lower()}; known: {known}")
+        wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise ValueError(f"{text!r} is not a {wanted.lower()}; known: {known}")
     return result
 
 
@@ -91,5 +92,6 @@ def _make(name: str, arguments: dict[str, Any]) -> Any:
             field for field in getattr(known[name], "__annotations__", {}) if field[0] != "_"
         ]
         raise ValueError(
-            f"{name} does not take {', '.join(arguments)}; it takes {', '.join(accepted) or 'nothing'}"
+            f"{name} does not take {', '.join(arguments)}; "
+            f"it takes {', '.join(accepted) or 'nothing'}"
         ) from None

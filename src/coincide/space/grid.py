@@ -122,7 +122,7 @@ class Grid:
         return Grid(tuple(int(b) - int(a) for a, b in zip(start, stop, strict=True)), affine)
 
     def shrink(self, factors: Sequence[int]) -> "Grid":
-        """Every `factors[d]`-th voxel, at least one; each new voxel is centred on those it replaces."""
+        """Every `factors[d]`-th voxel, at least one; a new one is centred on those it replaces."""
         factor = np.asarray(factors, dtype=np.float64)
         shape = tuple(max(1, -(-n // int(f))) for n, f in zip(self.shape, factors, strict=True))
         start = (np.array(self.shape) - 1 - (np.array(shape) - 1) * factor) / 2

@@ -90,7 +90,7 @@ def _without_gradient(
         source = source.astype(np.float32)
         for axis in range(2, source.ndim):
             if source.shape[axis] > 1:
-                source = spline_filter1d(source, 3, axis, output=np.float32, mode="mirror")
+                source = spline_filter1d(source, 3, axis, output=np.float32, mode="mirror")  # type: ignore[arg-type]
     for b in range(batch):
         function(source[b % len(source)], field[b % len(field)], index, scale, target[b])
     return out.to(device)

@@ -10,7 +10,7 @@ from coincide.space.image import Image
 class Brain(NamedTuple):
     """The average brain of 152 people, skull removed, in MNI space.
 
-    Args:
+    Attributes:
         t1: T1-weighted intensities in [0, 1].
         grey: Share of grey matter in each voxel, [0, 1].
         white: Share of white matter in each voxel, [0, 1].

@@ -24,6 +24,9 @@ class Linear(Transform):
         radius: Distance from the centre at which parameters are counted, mm.
     """
 
+    base: Tensor
+    centre: Tensor
+
     def __init__(
         self,
         matrix: np.ndarray | None = None,
