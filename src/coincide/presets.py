@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 MONOMODAL = (
-    "compositive(update=1.7, field=0.7)",
+    "compositive(update=1.7, field=1.0)",
+    "compositive(update=1.0, field=0.7)",
     "compositive(update=1.0, field=0.5)",
-    "compositive(update=1.0, field=0.4)",
 )
 MULTIMODAL = (
     "compositive(update=3.0, field=1.5)",
