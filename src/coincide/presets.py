@@ -55,10 +55,11 @@ PRESETS = {
     ),
     "abdomen": Preset("abdomens, CT or MR or both", objective="mind_ssc", optimisers=MULTIMODAL),
     "cardiac": Preset(
-        "one heart, two phases",
+        "one heart, two phases of a cine",
         linear="rigid",
-        objective="lncc(radius=3)",
-        optimisers=MONOMODAL,
+        objective="mse",
+        optimisers=("compositive(update=2.0, field=0.7)",),
+        steps=(200, 200),
     ),
     "histology": Preset(
         "stained sections", objective="ngf + lncc(radius=4)", optimisers=MULTIMODAL

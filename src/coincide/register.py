@@ -233,8 +233,7 @@ def _working(
 
 def _levels(fixed: Image, steps: tuple[int, ...]) -> tuple[Level, ...]:
     """Levels that halve the voxel size each, down to the fixed image's own."""
-    axes = np.array(fixed.grid.shape) > 1
-    base = float(fixed.grid.spacing[axes].min())
+    base = fixed.grid.finest
     last = len(steps) - 1
     return tuple(Level(base * 2 ** (last - n), count) for n, count in enumerate(steps))
 

@@ -72,9 +72,9 @@ class CompositiveRun(Run):
         grid = problem.fixed.grid
         self.scale = grid.affine[:-1, :-1]
         self.metric = self.scale.T @ self.scale
-        self.unit = float(np.min(grid.spacing[np.array(grid.shape) > 1], initial=np.inf))
+        self.unit = grid.finest
         # one sigma in mm along all axes: coarse axes of thick slices are smoothed by fewer voxels
-        self.ratio = self.unit / grid.spacing
+        self.ratio = grid.fineness
         world = problem.transform.field.detach()  # type: ignore[union-attr]
         to_voxels = tensor(np.linalg.inv(self.scale), world)
         self.field: Field = torch.einsum("de,be...->bd...", to_voxels, world).contiguous()

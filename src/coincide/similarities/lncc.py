@@ -23,8 +23,9 @@ class LNCC(Similarity):
     images are standardised first, so that `floor` means the same for every image.
 
     Args:
-        radius: Half width of the window in voxels of the level, so that it narrows as levels
-            refine (1 or more; 4 suits one modality, 2 different ones).
+        radius: Half width of the window, in voxels of the level's finest axis and as many mm along
+            the others, so that it narrows as levels refine (1 or more; 3 suits one modality, 2
+            different ones).
         floor: Variance, as a fraction of the image's, below which a window counts as flat.
 
     Shape:
@@ -47,6 +48,6 @@ class LNCC(Similarity):
 
     def compare(self, fixed: Image, warped: Image) -> PerPair:
         """Cost, (B,)."""
-        radius = (self.radius,) * fixed.dim
+        radius = tuple(int(round(self.radius * r)) for r in fixed.grid.fineness)
         weight = warped.weight()
         return 1 - squared_correlation(fixed.data, warped.data, weight, radius, self.floor)

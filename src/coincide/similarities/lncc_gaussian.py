@@ -26,7 +26,8 @@ class GaussianLNCC(Similarity):
     with the mask m: a normalised convolution, so that nothing leaks in from outside it.
 
     Args:
-        sigma: Standard deviation of the window, voxels of the level (> 0).
+        sigma: Standard deviation of the window, voxels of the level's finest axis and as many mm along
+            the others (> 0).
         floor: Variance, as a fraction of the image's, below which a window counts as flat.
 
     Shape:
@@ -50,10 +51,11 @@ class GaussianLNCC(Similarity):
     def compare(self, fixed: Image, warped: Image) -> PerPair:
         """Cost, (B,)."""
         weight = warped.weight()
-        mass = gaussian(weight, (self.sigma,) * fixed.dim).clamp_min(1e-6)
+        sigma = [self.sigma * float(r) for r in fixed.grid.fineness]
+        mass = gaussian(weight, sigma).clamp_min(1e-6)
 
         def mean(values: Tensor) -> Tensor:
-            return gaussian(weight * values, (self.sigma,) * fixed.dim) / mass
+            return gaussian(weight * values, sigma) / mass
 
         f, w = fixed.data, warped.data
         mean_f, mean_w = mean(f), mean(w)

@@ -84,6 +84,16 @@ class Grid:
         return self.spacing * self.shape
 
     @property
+    def finest(self) -> float:
+        """Smallest voxel size among the axes that have more than one voxel, mm."""
+        return float(self.spacing[np.array(self.shape) > 1].min(initial=np.inf))
+
+    @property
+    def fineness(self) -> np.ndarray:
+        """Voxels of each axis that are as long as one of the finest axis, (D,), at most 1."""
+        return np.minimum(1.0, self.finest / self.spacing)
+
+    @property
     def voxels(self) -> int:
         """Number of voxels."""
         return int(np.prod(self.shape))
