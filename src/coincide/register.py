@@ -216,7 +216,7 @@ def _rules(
 def _working(
     fixed: Content, moving: Content, linear: Linear, device: torch.device
 ) -> tuple[Image, Image]:
-    """The fixed image, not too large, and the moving image brought to its grid by the linear map."""
+    """The fixed image, not too large, and the moving image on its grid by the linear map."""
     image, spacing = fixed.image, 0.0
     while np.prod(image.grid.shrink(image.grid.factors(spacing)).shape) > WORKING:
         spacing = max(spacing, float(image.grid.spacing.min())) * 1.25

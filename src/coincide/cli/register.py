@@ -88,16 +88,12 @@ def register(
         if not getattr(options, name):
             raise ValueError(f"no {name} given; write: coincide register FIXED MOVING --out FOLDER")
     frame = None if options.frame < 0 else options.frame
-    pair = [
-        _masked(as_image(path, frame=frame), mask)
-        for path, mask in (
-            (options.fixed, options.fixed_mask),
-            (options.moving, options.moving_mask),
-        )
-    ]
+    fixed = _masked(as_image(options.fixed, frame=frame), options.fixed_mask)
+    moving = _masked(as_image(options.moving, frame=frame), options.moving_mask)
     truth = _truth(options)
     result = run(
-        *pair,
+        fixed,
+        moving,
         options.transform or None,
         objective=options.objective or None,
         optimiser=options.optimiser or None,

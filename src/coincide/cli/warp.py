@@ -30,7 +30,8 @@ def warp(
     takes points of the moving image to the fixed one.
 
         coincide warp t2.nii.gz run/transform.h5 --on t1.nii.gz --out t2_on_t1.nii.gz
-        coincide warp labels.nii.gz run/transform.h5 --on t1.nii.gz --interpolation label --out l.nii.gz
+        coincide warp labels.nii.gz run/transform.h5 --on t1.nii.gz --interpolation label \
+            --out labels_on_t1.nii.gz
         coincide warp landmarks_in_moving.csv run/inverse.h5 --out landmarks_in_fixed.csv
 
     Args:

@@ -70,7 +70,7 @@ def align(
     free = SimilarityTransform if kind == "affine" else Rigid
     steps: list[Step] = []
     refined = []
-    for value, start in _different(tried):
+    for _, start in _different(tried):
         result, last = _refine(fixed, moving, free(start.matrix), spacings[0], 30, cost, watch)
         refined.append((last, start, result[0]))
         steps.extend(result[1])

@@ -66,3 +66,11 @@ def refinement(count: int) -> np.ndarray:
         else:
             matrix[n, low : low + 2] = 1 / 2
     return matrix
+
+
+def separable(field: Tensor, matrices: list[np.ndarray]) -> Tensor:
+    """Apply a matrix (out, in) along each spatial axis of (B, C, *S)."""
+    for axis, matrix in enumerate(matrices, start=2):
+        weight = torch.as_tensor(matrix, dtype=field.dtype, device=field.device)
+        field = (field.movedim(axis, -1) @ weight.T).movedim(-1, axis)
+    return field.contiguous()

@@ -18,7 +18,8 @@ def mean_square(fixed: Volume, warped: Volume, mask: Volume) -> Tensor:
     """Mean over channels and mask of (W - F)², (B,); differentiable in `warped`.
 
     Args:
-        fixed, warped: (B, C, *S).
+        fixed: (B, C, *S).
+        warped: (B, C, *S).
         mask: (B, 1, *S) weights.
     """
     if fixed.device.type != "cpu":

@@ -24,7 +24,8 @@ def squared_correlation(
     Windows shrink at the border, as in ITK's ANTS neighbourhood correlation.
 
     Args:
-        fixed, warped: (B, C, *S) values, best centred about zero.
+        fixed: (B, C, *S) values, best centred about zero.
+        warped: The same.
         mask: (B, 1, *S) weights; windows count only weighted voxels.
         radius: Half width of the window along each axis, voxels.
         floor: Added to both variances.

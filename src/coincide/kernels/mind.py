@@ -16,7 +16,8 @@ def descriptors(
 
     Args:
         volume: (B, 1, *S) intensities.
-        first, second: (C, D) integer offsets in voxels of the two patches of each channel.
+        first: (C, D) integer offsets, voxels, of the first patch of each channel.
+        second: (C, D) the same of the second patch.
         radius: Half width of the patch, voxels.
         floor: V, the mean over channels, is held between `floor` and 1/`floor` times its mean
             over the volume.

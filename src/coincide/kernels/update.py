@@ -59,7 +59,8 @@ def exponential(velocity: Field, index: np.ndarray, scale: np.ndarray, squarings
 
     Args:
         velocity: (B, D, *S), any unit that `scale` turns into voxels.
-        index, scale: See `coincide.kernels.warp`; here an identity and mm to voxels.
+        index: See `coincide.kernels.warp`; here the identity.
+        scale: The same; here from mm to voxels.
         squarings: Number of self-compositions.
 
     Returns:

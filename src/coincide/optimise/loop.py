@@ -62,7 +62,7 @@ def optimise(
         FloatingPointError: if the cost becomes infinite or not a number.
     """
     begin = time.perf_counter()
-    transform = build(transform, Transform) if isinstance(transform, str) else transform
+    moved: Transform = build(transform, Transform) if isinstance(transform, str) else transform
     target = objective(cost)
     rules = [optimiser] * len(levels) if isinstance(optimiser, Optimiser | str) else optimiser
     if len(rules) != len(levels):
@@ -74,8 +74,8 @@ def optimise(
         grid = fixed.grid.shrink(fixed.grid.factors(level.spacing))
         coarse = at(fixed, grid)
         other = at(moving, moving.grid.shrink(moving.grid.factors(level.spacing)))
-        transform = transform.on(grid).to(coarse.data.device)
-        run = rule.start(Problem(coarse, other, transform, target))
+        moved = moved.on(grid).to(coarse.data.device)
+        run = rule.start(Problem(coarse, other, moved, target))
         costs: list[float] = []
         for count in range(level.steps):
             value, terms = run.step()
@@ -90,12 +90,10 @@ def optimise(
                 watch(history[-1])
             if run.exhausted or converged(costs, level.tolerance, level.window):
                 break
-        transform = run.finish()
+        moved = run.finish()
         ended.append("converged" if len(costs) < level.steps else f"used its {level.steps} steps")
     levels_text = ", ".join(f"level {n} {how}" for n, how in enumerate(ended))
-    return Optimised(
-        transform, tuple(history), f"{stage}: {levels_text}", time.perf_counter() - begin
-    )
+    return Optimised(moved, tuple(history), f"{stage}: {levels_text}", time.perf_counter() - begin)
 
 
 def converged(costs: Sequence[float], tolerance: float, window: int) -> bool:

@@ -14,7 +14,7 @@ def progress() -> Iterator[Callable[[Step], None]]:
     """Yield a function to be called with every step."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda step: None
+        yield lambda _: None
         return
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as bar:

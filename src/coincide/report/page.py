@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from coincide.files.atomic import atomic
@@ -71,6 +70,8 @@ def page(
         for number, (result, score) in enumerate(zip(registrations, scores, strict=True), 1)
     ]
     room = files("coincide.report")
+    from jinja2 import Environment, StrictUndefined  # slow to import, and only needed here
+
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -14,7 +14,10 @@ from coincide.space.shapes import PerPair
 class Landmarks(Term):
     r"""Mean distance between where landmarks are sent and where they belong, mm.
 
-    $$\frac{1}{P} \sum_p \sqrt{|T(x_p) - y_p|^2 + \delta^2} - \delta, \qquad \delta = 0.1\,\mathrm{mm}$$
+    $$
+    \frac{1}{P} \sum_p \sqrt{|T(x_p) - y_p|^2 + \delta^2} - \delta, \qquad
+    \delta = 0.1\,\mathrm{mm}
+    $$
 
     Args:
         fixed: (P, D) positions in the fixed world, mm.

@@ -48,6 +48,6 @@ class LNCC(Similarity):
 
     def compare(self, fixed: Image, warped: Image) -> PerPair:
         """Cost, (B,)."""
-        radius = tuple(int(round(self.radius * r)) for r in fixed.grid.fineness)
+        radius = tuple(round(self.radius * float(r)) for r in fixed.grid.fineness)
         weight = warped.weight()
         return 1 - squared_correlation(fixed.data, warped.data, weight, radius, self.floor)

@@ -26,8 +26,8 @@ class GaussianLNCC(Similarity):
     with the mask m: a normalised convolution, so that nothing leaks in from outside it.
 
     Args:
-        sigma: Standard deviation of the window, voxels of the level's finest axis and as many mm along
-            the others (> 0).
+        sigma: Standard deviation of the window, voxels of the level's finest axis and as many mm
+            along the others (> 0).
         floor: Variance, as a fraction of the image's, below which a window counts as flat.
 
     Shape:

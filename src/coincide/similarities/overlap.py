@@ -37,7 +37,7 @@ class Overlap(Similarity):
     def prepare(self, image: Image) -> Image:
         """One indicator image a label, (B, L, *S) float32."""
         labels = self.labels or tuple(range(1, 10))
-        return image.with_data(torch.cat([(image.data == l).float() for l in labels], 1))
+        return image.with_data(torch.cat([(image.data == value).float() for value in labels], 1))
 
     def compare(self, fixed: Image, warped: Image) -> PerPair:
         """Cost, (B,)."""

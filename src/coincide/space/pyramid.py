@@ -15,8 +15,8 @@ class Level:
     Args:
         spacing: Voxel size, mm; no axis is made finer than it is (0: as the image is).
         steps: Largest number of optimiser steps.
-        tolerance: Stop when the cost, over the last `window` steps, falls by less than this fraction
-            of what it has fallen on this level; 0: never stop early.
+        tolerance: Stop when the cost, over the last `window` steps, falls by less than this
+            fraction of what it has fallen on this level; 0: never stop early.
         window: Steps over which that is judged.
     """
 

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coincide.kernels.bspline import basis, gram, refinement, spread
+from coincide.kernels.bspline import basis, gram, refinement, separable, spread
 from coincide.registry import named
 from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, PerPair, Points
-from coincide.transforms.displacement import Displacement, carried
+from coincide.transforms.displacement import Displacement
 from coincide.transforms.transform import Transform
 
 VOXELS = 4  # control points are never closer than this many voxels of a level
@@ -89,10 +89,7 @@ class BSpline(Transform):
             for d, n in enumerate(grid.shape)
         ]
         field = self.coefficients
-        for axis, matrix in enumerate(matrices, start=2):
-            weight = torch.as_tensor(matrix, dtype=field.dtype, device=field.device)
-            field = torch.tensordot(field, weight, dims=([axis], [1])).movedim(-1, axis)
-        return field.contiguous()
+        return separable(field, matrices)
 
     def inverse(self) -> Displacement:
         """Numerical inverse on a grid of half the control-point distance."""
@@ -121,32 +118,24 @@ class BSpline(Transform):
         own = self._placed()
         matrices = [refinement(n) for n in own.shape]
         field = self.coefficients.detach()
-        for axis, matrix in enumerate(matrices, start=2):
-            weight = torch.as_tensor(matrix, dtype=field.dtype, device=field.device)
-            field = torch.tensordot(field, weight, dims=([axis], [1])).movedim(-1, axis)
         affine = own.affine.copy()
         affine[:-1, :-1] /= 2
         affine[:-1, -1] = own.to_world(np.full(own.dim, 0.5))
         grid = Grid(tuple(len(m) for m in matrices), affine)
-        return BSpline(self.spacing, coefficients=field.contiguous(), grid=grid)
+        return BSpline(self.spacing, coefficients=separable(field, matrices), grid=grid)
 
     def bending(self) -> PerPair:
         """Mean over the domain of the squared second derivatives, 1/mm², in closed form, (B,)."""
         own = self._placed()
         tables = [
-            [
-                torch.as_tensor(gram(n, order) / s ** (2 * order - 1)).to(self.coefficients)
-                for order in range(3)
-            ]
+            [gram(n, order) / s ** (2 * order - 1) for order in range(3)]
             for n, s in zip(own.shape, own.spacing, strict=True)
         ]
         volume = float(np.prod((np.array(own.shape) - 3) * own.spacing))
         total = torch.zeros(len(self.coefficients))
         for a, b in product(range(own.dim), repeat=2):
-            field = self.coefficients
-            for axis in range(own.dim):
-                table = tables[axis][(axis == a) + (axis == b)]
-                field = torch.tensordot(field, table, dims=([axis + 2], [0])).movedim(-1, axis + 2)
+            chosen = [tables[axis][(axis == a) + (axis == b)] for axis in range(own.dim)]
+            field = separable(self.coefficients, chosen)
             total = total + (field * self.coefficients).flatten(1).sum(1)
         return total / volume
 
@@ -164,70 +153,3 @@ def lattice(grid: Grid, spacing: float) -> Grid:
     middle[:-1, :-1] = grid.direction * spacing
     middle[:-1, -1] = grid.centre - middle[:-1, :-1] @ (cells / 2 + 1)
     return Grid(tuple(int(n) + 3 for n in cells), middle)
-
-
-@named("bspline_velocity")
-class BSplineVelocity(Transform):
-    """Free-form deformation of a stationary velocity: exp of a B-spline, always invertible.
-
-    Args:
-        spacing: Distance of the final control points, mm (> 0).
-        coefficients: (B, D, *M) control points of the velocity, mm; None: zero.
-        grid: Where the control points lie; see `BSpline`.
-        field_grid: Where the velocity is integrated; None: set by `on`.
-    """
-
-    def __init__(
-        self,
-        spacing: float = 8.0,
-        *,
-        coefficients: Tensor | None = None,
-        grid: Grid | None = None,
-        field_grid: Grid | None = None,
-    ):
-        super().__init__()
-        self.spacing, self.field_grid = spacing, field_grid
-        self.spline = BSpline(spacing, coefficients=coefficients, grid=grid)
-
-    @property
-    def grid(self) -> Grid | None:
-        """Where the control points lie."""
-        return self.spline.grid
-
-    def flow(self) -> "Transform":
-        """The dense velocity transform that this spline stands for."""
-        from coincide.transforms.velocity import integrated
-
-        if self.field_grid is None:
-            raise ValueError("this lattice has no grid yet; call .on(grid) first")
-        field = integrated(self.spline.displacement(self.field_grid), self.field_grid)
-        return Displacement(field=field, grid=self.field_grid)
-
-    def forward(self, points: Points) -> Points:
-        """Moved points, (B, P, D) mm."""
-        return self.flow()(points)
-
-    def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
-        """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
-        from coincide.transforms.velocity import integrated
-
-        if self.field_grid is None:
-            raise ValueError("this lattice has no grid yet; call .on(grid) first")
-        field = integrated(self.spline.displacement(self.field_grid), self.field_grid)
-        return carried(field, self.field_grid, grid, inner)
-
-    def inverse(self) -> "BSplineVelocity":
-        """The flow backwards in time."""
-        return BSplineVelocity(
-            self.spacing,
-            coefficients=-self.spline.coefficients,
-            grid=self.spline.grid,
-            field_grid=self.field_grid,
-        )
-
-    def on(self, grid: Grid) -> "BSplineVelocity":
-        """A lattice over `grid`, refined as finely as `grid` deserves, integrated on it."""
-        spline = self.spline.on(grid)
-        return BSplineVelocity(
-            self.spacing, coefficients=spline.coefficients, grid=spline.grid, field_grid=grid
-        )

@@ -1,4 +1,4 @@
-"""Compiled joint histogram: the fixed value picks a row, the warped value a cubic B-spline window."""
+"""Compiled joint histogram: the fixed value picks a row, the warped value a B-spline window."""
 
 import numpy as np
 from numba import prange

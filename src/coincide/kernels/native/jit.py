@@ -37,7 +37,7 @@ def inline(function: Callable) -> Callable:
 
 
 def lifted(volume: torch.Tensor) -> np.ndarray:
-    """View of (B, C, *S) as a contiguous array (B, C, X, Y, Z); missing leading axes have one voxel."""
+    """View of (B, C, *S) as a contiguous (B, C, X, Y, Z); missing leading axes have one voxel."""
     shape = tuple(volume.shape)
     missing = 3 - (len(shape) - 2)
     return volume.detach().contiguous().reshape(*shape[:2], *(1,) * missing, *shape[2:]).numpy()

@@ -1,4 +1,4 @@
-"""Compiled separable filters: weights along each axis, borders mirrored about the outermost edge."""
+"""Compiled separable filters: weights along each axis, borders mirrored at the outer faces."""
 
 import numpy as np
 from numba import prange

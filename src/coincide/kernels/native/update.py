@@ -8,7 +8,7 @@ from coincide.kernels.native.jit import loop
 
 @loop
 def pull(slope, warped, metric, out):
-    """Out = -metric · sum_c slope_c ∇warped_c, central differences in voxels, zero at the border."""
+    """Out = -metric · sum_c slope_c ∇warped_c: central differences, zero at the border."""
     channels, X, Y, Z = warped.shape
     half = warped.dtype.type(0.5)
     m00, m01, m02 = metric[0, 0] * half, metric[0, 1] * half, metric[0, 2] * half

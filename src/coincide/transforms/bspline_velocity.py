@@ -1,0 +1,73 @@
+"""B-spline velocity: the exponential of a free-form velocity."""
+
+from torch import Tensor
+
+from coincide.registry import named
+from coincide.space.grid import Grid
+from coincide.space.shapes import Field, Points
+from coincide.transforms.bspline import BSpline
+from coincide.transforms.displacement import Displacement, carried
+from coincide.transforms.transform import Transform
+from coincide.transforms.velocity import integrated
+
+
+@named("bspline_velocity")
+class BSplineVelocity(Transform):
+    """Free-form deformation of a stationary velocity: exp of a B-spline, always invertible.
+
+    Args:
+        spacing: Distance of the final control points, mm (> 0).
+        coefficients: (B, D, *M) control points of the velocity, mm; None: zero.
+        grid: Where the control points lie; see `BSpline`.
+        field_grid: Where the velocity is integrated; None: set by `on`.
+    """
+
+    def __init__(
+        self,
+        spacing: float = 8.0,
+        *,
+        coefficients: Tensor | None = None,
+        grid: Grid | None = None,
+        field_grid: Grid | None = None,
+    ):
+        super().__init__()
+        self.spacing, self.field_grid = spacing, field_grid
+        self.spline = BSpline(spacing, coefficients=coefficients, grid=grid)
+
+    @property
+    def grid(self) -> Grid | None:
+        """Where the control points lie."""
+        return self.spline.grid
+
+    def integrated(self) -> tuple[Field, Grid]:
+        """Displacement exp(v) - id, mm, (B, D, *S), and the grid it lies on."""
+        if self.field_grid is None:
+            raise ValueError("this lattice has no grid yet; call .on(grid) first")
+        velocity = self.spline.displacement(self.field_grid)
+        return integrated(velocity, self.field_grid), self.field_grid
+
+    def forward(self, points: Points) -> Points:
+        """Moved points, (B, P, D) mm."""
+        field, grid = self.integrated()
+        return Displacement(field=field, grid=grid)(points)
+
+    def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
+        """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
+        field, own = self.integrated()
+        return carried(field, own, grid, inner)
+
+    def inverse(self) -> "BSplineVelocity":
+        """The flow backwards in time."""
+        return BSplineVelocity(
+            self.spacing,
+            coefficients=-self.spline.coefficients,
+            grid=self.spline.grid,
+            field_grid=self.field_grid,
+        )
+
+    def on(self, grid: Grid) -> "BSplineVelocity":
+        """A lattice over `grid`, refined as finely as `grid` deserves, integrated on it."""
+        spline = self.spline.on(grid)
+        return BSplineVelocity(
+            self.spacing, coefficients=spline.coefficients, grid=spline.grid, field_grid=grid
+        )
