@@ -1,5 +1,11 @@
 """Coincide brings images of the same anatomy into one coordinate system."""
 
+import os
+
+# torch and numba each have a pool of threads; one that spins while it waits for work would hold the
+# cores that the other needs. Both read this once, when they are first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from coincide.alignment import Alignment
 from coincide.evaluate.evaluate import evaluate
 from coincide.files.itk import read_transform, write_transform

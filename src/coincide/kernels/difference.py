@@ -56,4 +56,11 @@ class _MeanSquare(Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
         (slope,) = ctx.saved_tensors
-        return None, gradients[0].view(-1, *(1,) * (slope.ndim - 1)) * slope, None
+        return None, scaled(slope, gradients[0]), None
+
+
+def scaled(slope: Tensor, factor: Tensor) -> Tensor:
+    """Slope (B, ...) times one factor a pair (B,); no pass over the voxels where all are one."""
+    if bool((factor == 1).all()):
+        return slope
+    return factor.view(-1, *(1,) * (slope.ndim - 1)) * slope

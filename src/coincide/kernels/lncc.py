@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from coincide.kernels.difference import scaled
 from coincide.kernels.native import lncc as native
 from coincide.kernels.native.jit import lifted
 from coincide.kernels.reference import lncc as reference
@@ -39,6 +40,8 @@ def squared_correlation(
         _LNCC.apply(fixed[:, c : c + 1], warped[:, c : c + 1], mask, radius, floor)
         for c in range(fixed.shape[1])
     ]
+    if len(channels) == 1:
+        return channels[0]  # type: ignore[return-value]
     return torch.stack(channels).mean(0)  # type: ignore[arg-type]
 
 
@@ -71,8 +74,7 @@ class _LNCC(Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
         (stored,) = ctx.saved_tensors
-        grad = gradients[0].view(-1, *(1,) * (stored.ndim - 1)) * stored
-        return None, grad, None, None, None
+        return None, scaled(stored, gradients[0]), None, None, None
 
 
 _buffers: dict[int, np.ndarray] = {}

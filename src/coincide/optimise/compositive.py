@@ -98,7 +98,8 @@ class CompositiveRun(Run):
             cost += weight * value
             factor = weight
             if many:
-                factor /= max(float(self.force.square().mean().sqrt()), 1e-20)
+                factor *= self.force.numel() ** 0.5
+                factor /= max(float(torch.linalg.vector_norm(self.force)), 1e-20)
             if n == 0:
                 torch.mul(self.force, factor, out=self.total)
             else:
