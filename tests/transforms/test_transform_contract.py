@@ -30,7 +30,7 @@ def randomised(name: str, grid: Grid, *, seed=0, size=1.0) -> Transform:
             smooth = noise(parameter.shape[2:], seed=seed, sigma=sigma, channels=grid.dim)
             parameter.data = size * smooth
         else:
-            values = 2 * size * random.standard_normal(parameter.shape)
+            values = size * random.choice([-3, -2, 2, 3], parameter.shape).astype(float)
             parameter.data = torch.tensor(values)
     return transform.requires_grad_(False)
 
@@ -76,10 +76,10 @@ def test_what_has_no_grid_yet_is_the_identity_or_says_what_to_do(name, dim):
 @both_dimensions
 def test_the_inverse_leads_back_within_a_tenth_of_a_voxel(name, dim):
     grid = oblique(SHAPES[dim])
-    transform = randomised(name, grid)
+    transform = randomised(name, grid, size=0.6)
     points = interior(grid)
     moved = transform(points)
-    assert float((moved - points).norm(dim=-1).mean()) > 0.5
+    assert float((moved - points).norm(dim=-1).mean()) > 0.25
     back = transform.inverse()
     voxels = torch.tensor(grid.inverse[:-1, :-1].T)
     for there in (back(moved), transform(back(points))):

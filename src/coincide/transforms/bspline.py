@@ -10,7 +10,7 @@ from coincide.kernels.bspline import basis, gram, refinement, spread
 from coincide.registry import named
 from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, PerPair, Points
-from coincide.transforms.displacement import Displacement, carried
+from coincide.transforms.displacement import Displacement, carried, shifted
 from coincide.transforms.transform import Transform
 
 VOXELS = 4  # control points are never closer than this many voxels of a level
@@ -194,27 +194,20 @@ class BSplineVelocity(Transform):
         """Where the control points lie."""
         return self.spline.grid
 
-    def flow(self) -> "Transform":
-        """The dense velocity transform that this spline stands for."""
+    def integrated(self) -> Field:
+        """Displacement exp(v) - id on the grid of integration, mm, (B, D, *S)."""
         from coincide.transforms.velocity import integrated
 
-        if self.field_grid is None:
-            raise ValueError("this lattice has no grid yet; call .on(grid) first")
-        field = integrated(self.spline.displacement(self.field_grid), self.field_grid)
-        return Displacement(field=field, grid=self.field_grid)
+        own = self._integration()
+        return integrated(self.spline.displacement(own), own)
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
-        return self.flow()(points)
+        return shifted(points, self.integrated(), self._integration())
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
-        from coincide.transforms.velocity import integrated
-
-        if self.field_grid is None:
-            raise ValueError("this lattice has no grid yet; call .on(grid) first")
-        field = integrated(self.spline.displacement(self.field_grid), self.field_grid)
-        return carried(field, self.field_grid, grid, inner)
+        return carried(self.integrated(), self._integration(), grid, inner)
 
     def inverse(self) -> "BSplineVelocity":
         """The flow backwards in time."""
@@ -231,3 +224,8 @@ class BSplineVelocity(Transform):
         return BSplineVelocity(
             self.spacing, coefficients=spline.coefficients, grid=spline.grid, field_grid=grid
         )
+
+    def _integration(self) -> Grid:
+        if self.field_grid is None:
+            raise ValueError("this lattice has no grid yet; call .on(grid) first")
+        return self.field_grid
