@@ -133,22 +133,22 @@ class BSpline(Transform):
     def bending(self) -> PerPair:
         """Mean over the domain of the squared second derivatives, 1/mm², in closed form, (B,)."""
         own = self._placed()
-        tables = [
-            [
-                torch.as_tensor(gram(n, order) / s ** (2 * order - 1)).to(self.coefficients)
-                for order in range(3)
-            ]
-            for n, s in zip(own.shape, own.spacing, strict=True)
-        ]
-        volume = float(np.prod((np.array(own.shape) - 3) * own.spacing))
+        to_index = own.inverse[:-1, :-1]
+        metric = to_index @ to_index.T  # diagonal where the axes are perpendicular
+        metric = np.where(abs(metric) > 1e-9 * abs(metric).max(), metric, 0)
         total = torch.zeros(len(self.coefficients))
-        for a, b in product(range(own.dim), repeat=2):
+        for a, b, c, d in product(range(own.dim), repeat=4):
+            factor = metric[a, c] * metric[b, d]
+            if factor == 0:
+                continue
             field = self.coefficients
-            for axis in range(own.dim):
-                table = tables[axis][(axis == a) + (axis == b)]
+            for axis, n in enumerate(own.shape):
+                orders = (axis == a) + (axis == b), (axis == c) + (axis == d)
+                table = torch.as_tensor(gram(n, *orders)).to(field)
                 field = torch.tensordot(field, table, dims=([axis + 2], [0])).movedim(-1, axis + 2)
-            total = total + (field * self.coefficients).flatten(1).sum(1)
-        return total / volume
+            total = total + factor * (field * self.coefficients).flatten(1).sum(1)
+        cells = float(np.prod(np.array(own.shape) - 3))
+        return total / cells
 
     def _placed(self) -> Grid:
         if self.grid is None:
