@@ -3,7 +3,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import SHAPES, image
 
 from coincide.alignment import Alignment
 from coincide.objective import Penalty, Similarity, objective
@@ -14,16 +13,32 @@ from coincide.space.image import Image
 from coincide.transforms.composite import Composite
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine
+from worlds import SHAPES, image
 
-TERMS = [*parts(Similarity), *parts(Penalty), "lncc(radius=2)", "mi(bins=16)",
-         "elastic(mu=0.5, lamda=2.0)", "overlap(labels=(1, 2))"]
+TERMS = [
+    *parts(Similarity),
+    *parts(Penalty),
+    "lncc(radius=2)",
+    "mi(bins=16)",
+    "elastic(mu=0.5, lamda=2.0)",
+    "overlap(labels=(1, 2))",
+]
 
 
 @pytest.mark.parametrize(
     "text",
-    ["mse", "0.1*bending", "mse + 0.1*bending", "lncc(radius=2) + 0.5*mse + 0.001*bending",
-     "2*mi(bins=64) + 1e-05*elastic(mu=0.5, lamda=0.0)", "overlap(labels=(1, 2))",
-     "-1*mse", "0.3333333333333333*mse", "12345678.9*mse", "1e+06*mse"],
+    [
+        "mse",
+        "0.1*bending",
+        "mse + 0.1*bending",
+        "lncc(radius=2) + 0.5*mse + 0.001*bending",
+        "2*mi(bins=64) + 1e-05*elastic(mu=0.5, lamda=0.0)",
+        "overlap(labels=(1, 2))",
+        "-1*mse",
+        "0.3333333333333333*mse",
+        "12345678.9*mse",
+        "1e+06*mse",
+    ],
 )
 def test_what_is_written_is_what_was_read(text):
     assert str(objective(text)) == text
@@ -106,7 +121,8 @@ def test_a_linear_map_at_the_end_of_a_chain_is_folded_into_the_sampling():
     chain = Composite([affine, alignment.transform])
     free = Alignment(alignment.fixed, alignment.moving, chain).warped
     held = Alignment(
-        alignment.fixed, alignment.moving,
+        alignment.fixed,
+        alignment.moving,
         Composite([Affine(matrix).requires_grad_(False), alignment.transform]),
     ).warped
     same = (free.data - held.data).abs() < 1e-4
@@ -116,8 +132,9 @@ def test_a_linear_map_at_the_end_of_a_chain_is_folded_into_the_sampling():
 def test_the_linear_map_of_a_chain_still_receives_its_gradient():
     alignment = problem()
     affine = Affine(np.eye(4))
-    cost = MSE()(Alignment(alignment.fixed, alignment.moving,
-                           Composite([affine, alignment.transform])))
+    cost = MSE()(
+        Alignment(alignment.fixed, alignment.moving, Composite([affine, alignment.transform]))
+    )
     cost.sum().backward()
     assert float(affine.shift.grad.abs().max()) > 0
     assert float(alignment.transform.field.grad.abs().max()) > 0

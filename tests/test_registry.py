@@ -8,11 +8,29 @@ from coincide.registry import PARTS, build, named, parts
 from coincide.transforms.transform import Transform
 
 KINDS = {
-    Similarity: ("lncc", "lncc_gaussian", "mi", "mind", "mind_ssc", "mse", "ncc", "ngf", "nmi",
-                 "overlap"),
+    Similarity: (
+        "lncc",
+        "lncc_gaussian",
+        "mi",
+        "mind",
+        "mind_ssc",
+        "mse",
+        "ncc",
+        "ngf",
+        "nmi",
+        "overlap",
+    ),
     Penalty: ("bending", "diffusion", "elastic", "folding"),
-    Transform: ("affine", "bspline", "bspline_velocity", "displacement", "rigid", "similarity",
-                "translation", "velocity"),
+    Transform: (
+        "affine",
+        "bspline",
+        "bspline_velocity",
+        "displacement",
+        "rigid",
+        "similarity",
+        "translation",
+        "velocity",
+    ),
     Optimiser: ("adam", "compositive", "descent", "lbfgs"),
 }
 
@@ -51,7 +69,7 @@ def test_every_part_says_what_it_is_for(name):
 
 
 def test_an_unknown_part_is_answered_with_those_that_are_known():
-    with pytest.raises(ValueError, match="no part is called 'bendin'; known: .*bending.*mse"):
+    with pytest.raises(ValueError, match=r"no part is called 'bendin'; known: .*bending.*mse"):
         build("mse + 0.1*bendin")
 
 
@@ -94,14 +112,28 @@ def test_an_unknown_argument_is_answered_with_those_that_are_taken(text, accepte
     ],
 )
 def test_nothing_but_the_notation_is_understood(text):
-    with pytest.raises(ValueError, match="cannot read|no part is called|does not take"):
+    with pytest.raises(ValueError, match=r"cannot read|no part is called|does not take"):
         build(text)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["mse + 1", "1 + mse", "mse*bending", "mse + adam", "adam + mse", "adam*2", "mse*'a'",
-     "velocity + mse", "2", "'mse'", "adam", "velocity", "(mse, ncc)", "-mse"],
+    [
+        "mse + 1",
+        "1 + mse",
+        "mse*bending",
+        "mse + adam",
+        "adam + mse",
+        "adam*2",
+        "mse*'a'",
+        "velocity + mse",
+        "2",
+        "'mse'",
+        "adam",
+        "velocity",
+        "(mse, ncc)",
+        "-mse",
+    ],
 )
 def test_what_is_no_sum_of_terms_is_no_objective(text):
     with pytest.raises(ValueError, match=r"cannot read|is not an? "):
@@ -111,7 +143,7 @@ def test_what_is_no_sum_of_terms_is_no_objective(text):
 def test_the_wrong_kind_of_part_is_answered_with_the_right_ones():
     with pytest.raises(ValueError, match="'mse' is not a transform; known: affine, bspline"):
         build("mse", Transform)
-    with pytest.raises(ValueError, match="'velocity' is not an? optimiser; known: adam"):
+    with pytest.raises(ValueError, match=r"'velocity' is not an? optimiser; known: adam"):
         build("velocity", Optimiser)
 
 

@@ -12,8 +12,10 @@ orders = pytest.mark.parametrize("order", [0, 1, 2])
 def spline(coefficients, *, order=0):
     """SciPy's cubic spline whose control point n lies at position n."""
     knots = np.arange(len(coefficients) + 4) - 2.0
-    return BSpline(knots, coefficients, 3).derivative(order) if order else BSpline(
-        knots, coefficients, 3
+    return (
+        BSpline(knots, coefficients, 3).derivative(order)
+        if order
+        else BSpline(knots, coefficients, 3)
     )
 
 

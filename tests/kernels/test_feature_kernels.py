@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 from torch.autograd import gradcheck
-from worlds import SHAPES, noise
 
 from coincide.features.self_similarity import adjacent_pairs, neighbours
 from coincide.kernels.difference import mean_square
 from coincide.kernels.mind import descriptors
 from coincide.kernels.reference import mind as reference
+from worlds import SHAPES, noise
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 precisions = pytest.mark.parametrize(

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
-from worlds import SHAPES, noise, oblique
 
 from coincide.space.grid import Grid
 from coincide.transforms.displacement import invert
 from coincide.transforms.jacobian import determinant, gradient
+from worlds import SHAPES, noise, oblique
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 precisions = pytest.mark.parametrize(
@@ -56,8 +56,9 @@ def test_inversion_leaves_no_residual_by_scipy(dim, dtype, tolerance):
     w = np.einsum("de,be...->bd...", to_voxels, found.double().numpy())
     for b in range(2):
         at = np.indices(grid.shape) + w[b]
-        there = np.stack([map_coordinates(u[b, d], at, order=1, mode="nearest")
-                          for d in range(dim)])
+        there = np.stack(
+            [map_coordinates(u[b, d], at, order=1, mode="nearest") for d in range(dim)]
+        )
         gap = np.linalg.norm(w[b] + there, axis=0)
         assert gap.max() < 3 * tolerance
         assert np.abs(gap - residual[b, 0].numpy()).max() < 3 * tolerance
@@ -68,7 +69,7 @@ def test_where_no_inverse_exists_the_residual_says_so():
     grid = Grid((21, 21), np.eye(3))
     x = torch.arange(21.0) - 10
     field = torch.zeros(1, 2, 21, 21)
-    field[0, 0] = (-2 * x * torch.exp(-(x / 4) ** 2))[:, None]  # folds about the middle
+    field[0, 0] = (-2 * x * torch.exp(-((x / 4) ** 2)))[:, None]  # folds about the middle
     _, residual = invert(field, grid)
     assert float(determinant(field, grid).min()) < 0
     field[0, 0] *= 0.3

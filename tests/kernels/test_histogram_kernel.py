@@ -3,10 +3,10 @@ import pytest
 import torch
 from scipy.interpolate import BSpline
 from torch.autograd import gradcheck
-from worlds import SHAPES, noise
 
 from coincide.kernels.histogram import joint_histogram
 from coincide.kernels.reference import histogram as reference
+from worlds import SHAPES, noise
 
 BINS = 12
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])

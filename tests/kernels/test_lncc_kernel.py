@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 from torch.autograd import gradcheck
-from worlds import SHAPES, noise
 
 from coincide.kernels.lncc import squared_correlation
 from coincide.kernels.reference import lncc as reference
+from worlds import SHAPES, noise
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 masks = pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
@@ -44,9 +44,7 @@ def test_local_correlation_agrees_with_numpy_window_by_window(dim, masked):
     radius, floor = (2, 1, 1)[:dim], 1e-3
     total = weight = 0.0
     for voxel in np.ndindex(*SHAPES[dim]):
-        box = tuple(
-            slice(max(0, i - r), i + r + 1) for i, r in zip(voxel, radius, strict=True)
-        )
+        box = tuple(slice(max(0, i - r), i + r + 1) for i, r in zip(voxel, radius, strict=True))
         m = mask[0, 0][box].numpy().ravel()
         here = float(mask[0, 0][voxel])
         if not here:

@@ -3,10 +3,10 @@ import pytest
 import torch
 from scipy.ndimage import correlate1d, gaussian_filter, uniform_filter
 from torch.autograd import gradcheck
-from worlds import SHAPES, noise
 
 from coincide.kernels.reference import smooth as reference
 from coincide.kernels.smooth import box, filtered, gaussian
+from worlds import SHAPES, noise
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 precisions = pytest.mark.parametrize(

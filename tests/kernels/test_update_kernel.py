@@ -3,11 +3,11 @@ import pytest
 import torch
 from scipy.linalg import expm
 from torch.autograd import gradcheck
-from worlds import SHAPES, noise
 
 from coincide.kernels.reference import update as reference
 from coincide.kernels.reference import warp as torch_warp
 from coincide.kernels.update import compose, exponential, largest, pull
+from worlds import SHAPES, noise
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 precisions = pytest.mark.parametrize(
@@ -44,8 +44,9 @@ def test_the_force_is_minus_slope_times_the_gradient_of_the_warped_image(dim, dt
     pull(slope, warped, metric(dim), out=out)
     wide = reference.pull(slope.double(), warped.double(), torch.tensor(metric(dim)))
     torch.testing.assert_close(out.double(), wide, rtol=0, atol=tolerance)
-    expected = -sum(slope[1, c].double().numpy() * slopes(warped[1, c].double().numpy())
-                    for c in range(2))
+    expected = -sum(
+        slope[1, c].double().numpy() * slopes(warped[1, c].double().numpy()) for c in range(2)
+    )
     expected = np.einsum("de,e...->d...", metric(dim), expected)
     assert np.abs(out[1].numpy() - expected).max() < tolerance
 

@@ -3,10 +3,10 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 from torch.autograd import gradcheck
-from worlds import SHAPES, noise
 
 from coincide.kernels.reference import warp as reference
 from coincide.kernels.warp import warp
+from worlds import SHAPES, noise
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 clamped = pytest.mark.parametrize("clamp", [False, True], ids=["zero outside", "clamped"])

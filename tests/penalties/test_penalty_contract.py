@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from worlds import noise, oblique
 
 from coincide.alignment import Alignment
 from coincide.objective import Penalty
@@ -13,6 +12,7 @@ from coincide.space.image import Image
 from coincide.synthetic.phantoms import centred
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine
+from worlds import noise, oblique
 
 SHAPES = {2: (15, 13), 3: (11, 12, 10)}
 FREE_UNDER_AFFINE = ("bending", "folding")
@@ -116,8 +116,9 @@ def waves(grid: Grid) -> torch.Tensor:
         middle, half = grid.centre, grid.extent / 2
         local = (x - middle) @ grid.direction / half  # -1 to 1 along the axes
         fade = np.prod(np.cos(np.pi / 2 * np.clip(local, -1, 1)) ** 4, -1)
-        return np.stack([(d + 3) * fade * np.sin(2 * local[:, d - 1] + d)
-                         for d in range(grid.dim)], -1)
+        return np.stack(
+            [(d + 3) * fade * np.sin(2 * local[:, d - 1] + d) for d in range(grid.dim)], -1
+        )
 
     return on_points(field, grid)
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from worlds import noise, oblique
 
 from coincide.alignment import Alignment
 from coincide.objective import Similarity
@@ -12,6 +11,7 @@ from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Translation
+from worlds import noise, oblique
 
 SHAPES = {2: (26, 24), 3: (15, 16, 14)}
 ANY_RELATION = ("mi", "nmi")
@@ -61,9 +61,7 @@ def test_an_image_is_most_similar_to_itself(name, dim):
 def test_the_cost_rises_with_the_shift_until_structures_part(name, dim):
     image, part = picture(name, dim), build(name)
     step = image.grid.affine[:-1, 0]
-    costs = [
-        float(part(Alignment(image, image, moved_by(s * step, dim)))) for s in (0, 0.5, 1, 2)
-    ]
+    costs = [float(part(Alignment(image, image, moved_by(s * step, dim)))) for s in (0, 0.5, 1, 2)]
     assert costs == sorted(costs)
 
 
@@ -203,8 +201,10 @@ def test_nothing_left_to_compare_gives_a_finite_cost_without_gradient(name, dim)
 
 @every_similarity
 def test_thick_slices_and_a_single_slice_are_compared_too(name):
-    data = noise((14, 15, 1), seed=1, sigma=0) if name != "overlap" else torch.ones(
-        1, 1, 14, 15, 1, dtype=torch.int64
+    data = (
+        noise((14, 15, 1), seed=1, sigma=0)
+        if name != "overlap"
+        else torch.ones(1, 1, 14, 15, 1, dtype=torch.int64)
     )
     image = Image(data, Grid((14, 15, 1), np.diag([1.0, 1, 6, 1])))
     best = float(compared(name, image, image))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from worlds import noise
 
 from coincide.objective import Similarity
 from coincide.similarities.landmarks import Landmarks
@@ -17,6 +16,7 @@ from coincide.similarities.nmi import NMI
 from coincide.similarities.overlap import Overlap
 from coincide.space.grid import Grid
 from coincide.space.image import Image
+from worlds import noise
 
 SHAPES = [(19, 23), (40, 9), (12, 11, 13), (6, 15, 9)]
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -76,9 +76,7 @@ def test_lncc_is_the_ants_neighbourhood_correlation_of_simpleitk(shape, seed, ra
 @seeds
 @pytest.mark.parametrize("bins", [16, 32, 50])
 def test_mi_is_that_of_mattes_in_simpleitk(shape, seed, bins):
-    expected = simpleitk(
-        *pair(shape, seed), lambda m: m.SetMetricAsMattesMutualInformation(bins)
-    )
+    expected = simpleitk(*pair(shape, seed), lambda m: m.SetMetricAsMattesMutualInformation(bins))
     assert cost(MI(bins=bins), *pair(shape, seed)) == pytest.approx(expected, rel=1e-8)
 
 
@@ -166,8 +164,9 @@ def test_moving_content_out_of_view_does_not_pay():
         assert costs[-1] == pytest.approx(float(expected), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["affine", "displacement", "velocity", "bspline",
-                                  "bspline_velocity"])
+@pytest.mark.parametrize(
+    "name", ["affine", "displacement", "velocity", "bspline", "bspline_velocity"]
+)
 def test_landmarks_pull_on_every_transform(name):
     from coincide.alignment import Alignment
     from coincide.registry import build

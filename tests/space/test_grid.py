@@ -3,9 +3,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import SHAPES, oblique
 
 from coincide.space.grid import Grid
+from worlds import SHAPES, oblique
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 seeds = st.integers(0, 10_000)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from worlds import SHAPES, image, noise, oblique
 
 from coincide.space.grid import Grid
 from coincide.space.image import Image
+from worlds import SHAPES, image, noise, oblique
 
 
 def test_data_that_do_not_fit_the_grid_are_refused():

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from worlds import SHAPES, image, noise, oblique
 
 from coincide.space.image import Image
 from coincide.space.pyramid import at
+from worlds import SHAPES, image, noise, oblique
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 factors = pytest.mark.parametrize("factor", [1, 2, 3])

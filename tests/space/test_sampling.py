@@ -3,11 +3,11 @@ import pytest
 import SimpleITK as sitk
 import torch
 from scipy.ndimage import map_coordinates
-from worlds import SHAPES, image, noise, oblique
 
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.space.sampling import resample, sample
+from worlds import SHAPES, image, noise, oblique
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 
@@ -122,8 +122,10 @@ def test_cubic_interpolation_is_that_of_scipy(dim):
     # SciPy mirrors beyond the outermost centres, Coincide continues the border value
     held = np.clip(at[:-1], 0, np.array(SHAPES[dim])[:, None] - 1)
     for b in range(2):
-        expected = map_coordinates(picture.data[b, 0].double().numpy(), held, order=3,
-                                   mode="mirror") * inner
+        expected = (
+            map_coordinates(picture.data[b, 0].double().numpy(), held, order=3, mode="mirror")
+            * inner
+        )
         assert np.abs(found.data[b, 0].numpy().ravel() - expected).max() < 1e-5
     assert 0.3 < inner.mean() <= 1
 
@@ -142,9 +144,7 @@ def test_the_label_is_the_one_with_the_largest_linear_weight(dim):
     finer = oblique(SHAPES[dim], seed=1, spacing=0.9)
     found = resample(Image(labels, grid), finer, interpolation="label")
     ids = labels.unique()
-    weights = torch.cat(
-        [resample(Image((labels == i).double(), grid), finer).data for i in ids], 1
-    )
+    weights = torch.cat([resample(Image((labels == i).double(), grid), finer).data for i in ids], 1)
     inside = found.mask > 0
     # the winner may tie with another; then either is right
     chosen = torch.stack([(found.data[:, 0] == i) for i in ids], 1)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.interpolate import BSpline as Spline
-from worlds import oblique
 
 from coincide.alignment import Alignment
 from coincide.penalties.bending import Bending
@@ -12,6 +11,7 @@ from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.transforms.bspline import BSpline
 from coincide.transforms.displacement import Displacement
+from worlds import oblique
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 SHAPES = {2: (25, 27), 3: (17, 18, 16)}

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from worlds import oblique
 
 from coincide.registry import build, parts
 from coincide.transforms.linear import Affine, Linear, Rigid
+from worlds import oblique
 
 every_linear = pytest.mark.parametrize("name", parts(Linear))
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
-from worlds import noise, oblique
 
 from coincide.registry import build, parts
 from coincide.space.grid import Grid
@@ -12,6 +11,7 @@ from coincide.transforms.composite import Composite
 from coincide.transforms.jacobian import determinant
 from coincide.transforms.linear import Affine, Linear
 from coincide.transforms.transform import Transform
+from worlds import noise, oblique
 
 SHAPES = {2: (25, 27), 3: (17, 18, 16)}
 MARGIN = 4  # voxels between what is asked and the border of what is known
@@ -62,8 +62,10 @@ def test_what_is_made_from_text_is_the_identity_on_any_grid(name, dim):
 def test_what_has_no_grid_yet_is_the_identity_or_says_what_to_do(name, dim):
     grid = oblique(SHAPES[dim])
     transform = build(name)
-    for ask in (lambda: transform(interior(grid)) - interior(grid),
-                lambda: transform.displacement(grid)):
+    for ask in (
+        lambda: transform(interior(grid)) - interior(grid),
+        lambda: transform.displacement(grid),
+    ):
         try:
             moved = ask()
         except ValueError as error:
@@ -216,9 +218,7 @@ def test_a_finer_grid_keeps_the_map(name, dim):
 def test_the_gradient_of_every_parameter_is_finite_differences(name, dim):
     grid = oblique((7, 8, 6)[:dim])
     transform = randomised(name, grid).double().requires_grad_(True)
-    points = torch.tensor(
-        grid.to_world(np.random.default_rng(1).uniform(1, 5, (20, dim)))
-    )[None]
+    points = torch.tensor(grid.to_world(np.random.default_rng(1).uniform(1, 5, (20, dim))))[None]
     weight = torch.randn(1, 20, dim, generator=torch.Generator().manual_seed(0)).double()
     parameters = [p for p in transform.parameters() if p.numel()]
     slopes = torch.autograd.grad((weight * transform(points)).sum(), parameters)

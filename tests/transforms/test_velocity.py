@@ -1,11 +1,11 @@
 import pytest
 import torch
-from worlds import noise, oblique
 
 from coincide.space.grid import Grid
 from coincide.transforms.bspline import BSplineVelocity
 from coincide.transforms.jacobian import determinant
 from coincide.transforms.velocity import Velocity
+from worlds import noise, oblique
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 SHAPES = {2: (33, 31), 3: (25, 24, 26)}

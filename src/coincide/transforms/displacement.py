@@ -63,7 +63,7 @@ class Displacement(Transform):
 
 
 def shifted(points: Points, field: Field, own: Grid) -> Points:
-    """x + u(x) at points (B, P, D), mm, for the field u on its `own` grid."""
+    """X + u(x) at points (B, P, D), mm, for the field u on its `own` grid."""
     shift, _ = sample(Image(field, own), points)
     return points + shift
 
