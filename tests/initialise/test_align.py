@@ -24,7 +24,7 @@ def phantom(dim: int) -> Image:
 
 
 def moved(image: Image, matrix: np.ndarray) -> Image:
-    """The image seen where `matrix` (fixed world to moving world) sends it, on a grid of its own."""
+    """The image seen where `matrix` (fixed to moving world) sends it, on a grid of its own."""
     size = float(np.linalg.norm(image.grid.extent))
     size *= abs(np.linalg.det(matrix[:-1, :-1])) ** (1 / image.dim)
     grid = centred((int(size),) * image.dim)

@@ -180,7 +180,7 @@ def test_compositive_obeys_a_penalty(penalty):
 def test_compositive_says_which_transform_it_moves(name):
     fixed, moving, _ = pair((12, 12))
     with pytest.raises(
-        ValueError, match="compositive moves a displacement field .* 'displacement'"
+        ValueError, match=r"compositive moves a displacement field .* 'displacement'"
     ):
         optimise(fixed, moving, name, cost="mse", optimiser="compositive", levels=ONE_LEVEL)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 import torch
 
 from coincide.objective import Similarity
@@ -139,7 +139,7 @@ def test_ngf_counts_edges_per_millimetre():
 def test_overlap_is_one_minus_the_mean_dice():
     random = np.random.default_rng(0)
     a, b = (random.integers(0, 4, (20, 21)) for _ in range(2))
-    dice = [2 * ((a == l) & (b == l)).sum() / ((a == l).sum() + (b == l).sum()) for l in (1, 2, 3)]
+    dice = [2 * ((a == n) & (b == n)).sum() / ((a == n).sum() + (b == n).sum()) for n in (1, 2, 3)]
     images = Image.from_array(a), Image.from_array(b)
     assert cost(Overlap(), *images) == pytest.approx(1 - np.mean(dice), rel=1e-6)
     assert cost(Overlap(labels=(2,)), *images) == pytest.approx(1 - dice[1], rel=1e-6)
@@ -173,7 +173,7 @@ def test_landmarks_pull_on_every_transform(name):
 
     fixed, _ = pair((16, 16, 16), 0)
     here = np.random.default_rng(0).uniform(5, 10, (9, 3))
-    part = Landmarks(here, here + [3.0, 0, 0])
+    part = Landmarks(here, here + np.array([3.0, 0, 0]))
     transform = build(name).on(fixed.grid)
     value = part(Alignment(fixed, fixed, transform))
     assert float(value.detach()) == pytest.approx(np.sqrt(9.01) - 0.1)
