@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from coincide.alignment import Alignment
-from coincide.registry import build
+from coincide.registry import build, parts
 from coincide.space.image import Image
 from coincide.space.shapes import PerPair
 
@@ -71,6 +71,9 @@ class OfPair(Term):
         """Name of the measure."""
         return f"{self.similarity.name} of pair"
 
+    def __str__(self) -> str:
+        return self.name
+
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
         pair = Alignment(self.fixed, self.moving, alignment.transform)
@@ -98,8 +101,11 @@ class Objective:
     def __rmul__(self, weight: float) -> "Objective":
         return Objective(tuple((weight * w, term) for w, term in self.terms))
 
+    def __mul__(self, weight: float) -> "Objective":
+        return weight * self
+
     def __str__(self) -> str:
-        return " + ".join(f"{w:g}*{t}" if w != 1 else str(t) for w, t in self.terms)
+        return " + ".join(f"{_shortest(w)}*{t}" if w != 1 else str(t) for w, t in self.terms)
 
     def __call__(self, alignment: Alignment) -> tuple[Tensor, dict[str, float]]:
         """Total cost (a scalar: the mean over pairs) and the value of every term."""
@@ -118,11 +124,27 @@ class Objective:
 
 
 def objective(value: "str | Term | Objective") -> Objective:
-    """An objective from text, from one term, or as it is."""
+    """An objective from text, from one term, or as it is.
+
+    Raises:
+        ValueError: if the text is not a sum of known terms.
+        TypeError: if the value is neither text nor made of terms.
+    """
     if isinstance(value, str):
-        read: Term | Objective = build(value, (Term, Objective))
-        value = read
-    return value if isinstance(value, Objective) else Objective(((1.0, value),))
+        text, value = value, build(value)
+        if not isinstance(value, Term | Objective):
+            raise ValueError(f"{text!r} is not an objective; known: {', '.join(parts(Term))}")
+    if isinstance(value, Objective):
+        return value
+    if not isinstance(value, Term):
+        raise TypeError(f"an objective is a sum of terms; {value!r} is not one")
+    return Objective(((1.0, value),))
+
+
+def _shortest(weight: float) -> str:
+    """The fewest digits that are read back as the same number."""
+    short = f"{weight:g}"
+    return short if float(short) == weight else repr(weight)
 
 
 def written(part: object) -> str:

@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import inspect
+import operator
 import pkgutil
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -66,16 +68,28 @@ def _value(node: ast.AST, text: str) -> Any:
         case ast.Tuple(elts=elements):
             return tuple(_value(element, text) for element in elements)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_value(operand, text)
+            return _apply(operator.neg, node, text, _value(operand, text))
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _value(left, text) + _value(right, text)
+            return _apply(operator.add, node, text, _value(left, text), _value(right, text))
         case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            return _value(left, text) * _value(right, text)
+            return _apply(operator.mul, node, text, _value(left, text), _value(right, text))
         case ast.Name(id=name):
             return _make(name, {})
         case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
             return _make(name, {str(k.arg): _value(k.value, text) for k in keywords})
-    raise ValueError(
+    raise _unreadable(node, text)
+
+
+def _apply(function: Callable[..., Any], node: ast.AST, text: str, *values: Any) -> Any:
+    """A sum, a product or a negative, where the values have one."""
+    try:
+        return function(*values)
+    except (TypeError, ValueError):
+        raise _unreadable(node, text) from None
+
+
+def _unreadable(node: ast.AST, text: str) -> ValueError:
+    return ValueError(
         f"cannot read {ast.unparse(node)!r} in {text!r}; "
         "write parts like ngf(eta=0.5), joined by + and weighted by a number and *"
     )
@@ -88,9 +102,7 @@ def _make(name: str, arguments: dict[str, Any]) -> Any:
     try:
         return known[name](**arguments)
     except TypeError:
-        accepted = [
-            field for field in getattr(known[name], "__annotations__", {}) if field[0] != "_"
-        ]
+        accepted = list(inspect.signature(known[name]).parameters)
         raise ValueError(
             f"{name} does not take {', '.join(arguments)}; "
             f"it takes {', '.join(accepted) or 'nothing'}"

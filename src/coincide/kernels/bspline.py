@@ -3,6 +3,8 @@
 Control point n of an axis lies at lattice position n; the domain runs from position 1 to m - 2.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -42,13 +44,21 @@ def spread(positions: np.ndarray, count: int, order: int = 0) -> np.ndarray:
     return matrix
 
 
-def gram(count: int, order: int) -> np.ndarray:
-    """Integrals over the domain of products of basis functions (or derivatives), (m, m)."""
+@cache
+def gram(count: int, order: int, other: int | None = None) -> np.ndarray:
+    """Integrals over the domain of products of basis functions (or derivatives), (m, m).
+
+    Args:
+        count: Number of control points m.
+        order: Which derivative of the first factor, 0 to 2.
+        other: Which of the second; None: the same.
+    """
     nodes, weights = np.polynomial.legendre.leggauss(4)  # exact to degree 7; products have 6
     cells = np.arange(1, count - 2)
     positions = (cells[:, None] + (nodes + 1) / 2).ravel()
-    values = spread(positions, count, order)
-    return values.T @ (values * np.tile(weights / 2, len(cells))[:, None])
+    first = spread(positions, count, order)
+    second = first if other is None else spread(positions, count, other)
+    return first.T @ (second * np.tile(weights / 2, len(cells))[:, None])
 
 
 def refinement(count: int) -> np.ndarray:

@@ -21,7 +21,8 @@ def joint_histogram(fixed: Volume, warped: Volume, mask: Volume, bins: int) -> T
     This is the estimate of Mattes et al. (2003), doi:10.1109/TMI.2003.809072.
 
     Args:
-        fixed: (B, 1, *S) intensities counted in bins; voxel x falls into row floor(x).
+        fixed: (B, 1, *S) intensities counted in bins; voxel x falls into row floor(x), at most
+            bins - 3: the largest value shares the last row with those just below it.
         warped: (B, 1, *S) intensities counted in bins; bin centres lie at whole numbers and
             values outside [1, bins - 2] are moved to that range.
         mask: (B, 1, *S) weights.

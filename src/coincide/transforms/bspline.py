@@ -127,17 +127,22 @@ class BSpline(Transform):
     def bending(self) -> PerPair:
         """Mean over the domain of the squared second derivatives, 1/mm², in closed form, (B,)."""
         own = self._placed()
-        tables = [
-            [gram(n, order) / s ** (2 * order - 1) for order in range(3)]
-            for n, s in zip(own.shape, own.spacing, strict=True)
-        ]
-        volume = float(np.prod((np.array(own.shape) - 3) * own.spacing))
+        to_index = own.inverse[:-1, :-1]
+        metric = to_index @ to_index.T  # diagonal where the axes are perpendicular
+        metric = np.where(abs(metric) > 1e-9 * abs(metric).max(), metric, 0)
         total = torch.zeros(len(self.coefficients))
-        for a, b in product(range(own.dim), repeat=2):
-            chosen = [tables[axis][(axis == a) + (axis == b)] for axis in range(own.dim)]
-            field = separable(self.coefficients, chosen)
-            total = total + (field * self.coefficients).flatten(1).sum(1)
-        return total / volume
+        for a, b, c, d in product(range(own.dim), repeat=4):
+            factor = metric[a, c] * metric[b, d]
+            if factor == 0:
+                continue
+            tables = [
+                gram(n, (axis == a) + (axis == b), (axis == c) + (axis == d)).T
+                for axis, n in enumerate(own.shape)
+            ]
+            field = separable(self.coefficients, tables)
+            total = total + factor * (field * self.coefficients).flatten(1).sum(1)
+        cells = float(np.prod(np.array(own.shape) - 3))
+        return total / cells
 
     def _placed(self) -> Grid:
         if self.grid is None:

@@ -6,7 +6,7 @@ from coincide.registry import named
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
 from coincide.transforms.bspline import BSpline
-from coincide.transforms.displacement import Displacement, carried
+from coincide.transforms.displacement import carried, shifted
 from coincide.transforms.transform import Transform
 from coincide.transforms.velocity import integrated
 
@@ -39,22 +39,18 @@ class BSplineVelocity(Transform):
         """Where the control points lie."""
         return self.spline.grid
 
-    def integrated(self) -> tuple[Field, Grid]:
-        """Displacement exp(v) - id, mm, (B, D, *S), and the grid it lies on."""
-        if self.field_grid is None:
-            raise ValueError("this lattice has no grid yet; call .on(grid) first")
-        velocity = self.spline.displacement(self.field_grid)
-        return integrated(velocity, self.field_grid), self.field_grid
+    def integrated(self) -> Field:
+        """Displacement exp(v) - id on the grid of integration, mm, (B, D, *S)."""
+        own = self._integration()
+        return integrated(self.spline.displacement(own), own)
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
-        field, grid = self.integrated()
-        return Displacement(field=field, grid=grid)(points)
+        return shifted(points, self.integrated(), self._integration())
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
-        field, own = self.integrated()
-        return carried(field, own, grid, inner)
+        return carried(self.integrated(), self._integration(), grid, inner)
 
     def inverse(self) -> "BSplineVelocity":
         """The flow backwards in time."""
@@ -71,3 +67,8 @@ class BSplineVelocity(Transform):
         return BSplineVelocity(
             self.spacing, coefficients=spline.coefficients, grid=spline.grid, field_grid=grid
         )
+
+    def _integration(self) -> Grid:
+        if self.field_grid is None:
+            raise ValueError("this lattice has no grid yet; call .on(grid) first")
+        return self.field_grid

@@ -36,14 +36,12 @@ class Displacement(Transform):
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
-        if self.grid is None:
-            return points
-        shift, _ = sample(Image(self.field, self.grid), points)
-        return points + shift
+        return points if self.grid is None else shifted(points, self.field, self.grid)
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
-        return carried(self.field, self._placed(), grid, inner)
+        own = self._placed()
+        return carried(self.field, own, grid, inner)
 
     def inverse(self) -> "Displacement":
         """Numerical inverse on the same grid; see `invert`."""
@@ -62,6 +60,12 @@ class Displacement(Transform):
         if self.grid is None:
             raise ValueError("this field has no grid yet; call .on(grid) first")
         return self.grid
+
+
+def shifted(points: Points, field: Field, own: Grid) -> Points:
+    """X + u(x) at points (B, P, D), mm, for the field u on its `own` grid."""
+    shift, _ = sample(Image(field, own), points)
+    return points + shift
 
 
 def carried(field: Field, own: Grid, grid: Grid, inner: Field | None) -> Field:

@@ -8,7 +8,7 @@ from coincide.kernels.update import exponential, largest
 from coincide.registry import named
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
-from coincide.transforms.displacement import Displacement, carried, upsampled
+from coincide.transforms.displacement import carried, shifted, upsampled
 from coincide.transforms.transform import Transform
 
 
@@ -39,13 +39,12 @@ class Velocity(Transform):
 
     def integrated(self) -> Field:
         """Displacement exp(v) - id on the grid of the velocity, mm, (B, D, *S)."""
-        return integrated(self.field, self._placed())
+        own = self._placed()
+        return integrated(self.field, own)
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
-        if self.grid is None:
-            return points
-        return Displacement(field=self.integrated(), grid=self.grid)(points)
+        return points if self.grid is None else shifted(points, self.integrated(), self.grid)
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""

@@ -17,7 +17,7 @@ def scatter(fixed, warped, mask, partial):
             m = mask[p]
             if m <= 0:
                 continue
-            row = min(max(int(fixed[p]), 0), bins - 1)
+            row = min(max(int(fixed[p]), 0), bins - 3)
             x = min(max(np.float64(warped[p]), 1.0), bins - 2.0)
             first = min(int(x), bins - 3)
             t = x - first
@@ -41,7 +41,7 @@ def gather(fixed, warped, mask, table, out):
             if m <= 0 or x < 1 or x > bins - 2:
                 out[p] = 0
                 continue
-            row = min(max(int(fixed[p]), 0), bins - 1)
+            row = min(max(int(fixed[p]), 0), bins - 3)
             first = min(int(x), bins - 3)
             t = x - first
             s = 1 - t

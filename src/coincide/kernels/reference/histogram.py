@@ -8,7 +8,7 @@ from coincide.space.shapes import Volume
 
 def joint_histogram(fixed: Volume, warped: Volume, mask: Volume, bins: int) -> Tensor:
     """Histogram (B, bins, bins); see `coincide.kernels.histogram`."""
-    row = fixed.flatten(1).long().clamp(0, bins - 1)
+    row = fixed.flatten(1).long().clamp(0, bins - 3)
     x = warped.flatten(1).clamp(1, bins - 2)
     first = x.detach().long().clamp_max(bins - 3)
     t = x - first

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from coincide.features.self_similarity import adjacent_pairs, neighbours
+from coincide.kernels.difference import mean_square
+from coincide.kernels.mind import descriptors
+from coincide.kernels.reference import mind as reference
+from worlds import SHAPES, noise
+
+both_dimensions = pytest.mark.parametrize("dim", [2, 3])
+precisions = pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-10)], ids=["32", "64"]
+)
+
+
+def offsets(kind, dim):
+    if kind == "mind":
+        first = neighbours(dim, 2)
+        return first, 0 * first
+    return adjacent_pairs(dim, 2)
+
+
+@both_dimensions
+@precisions
+@pytest.mark.parametrize("kind", ["mind", "ssc"])
+def test_descriptors_agree_with_the_reference_distances(dim, dtype, tolerance, kind):
+    volume = noise(SHAPES[dim], seed=1, batch=2, dtype=dtype)
+    first, second = offsets(kind, dim)
+    found = descriptors(volume, first, second, 1, 1e-3)
+    distance = reference.distances(volume.double(), first, second, 1)
+    distance = distance - distance.amin(1, keepdim=True)
+    spread = distance.mean(1, keepdim=True)
+    mean = spread.mean((1, *range(2, spread.ndim)), keepdim=True)
+    spread = spread.clamp_min(0).maximum(1e-3 * mean).minimum(1e3 * mean)
+    expected = (-distance / spread).exp()
+    assert found.shape == (2, len(first), *SHAPES[dim])
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=tolerance)
+
+
+@both_dimensions
+def test_patch_distances_agree_with_numpy_in_the_interior(dim):
+    volume = noise(SHAPES[dim], seed=1, dtype=torch.float64)
+    first, second = adjacent_pairs(dim, 2)
+    found = reference.distances(volume, first, second, 1)[0].numpy()
+    data = volume[0, 0].numpy()
+    centre = np.array(SHAPES[dim]) // 2
+    patch = [np.array(o) - 1 for o in np.ndindex(*(3,) * dim)]
+    for c, (a, b) in enumerate(zip(first, second, strict=True)):
+        gaps = [data[tuple(centre + p + a)] - data[tuple(centre + p + b)] for p in patch]
+        assert found[(c, *centre)] == pytest.approx(np.mean(np.square(gaps)), rel=1e-12)
+
+
+def test_there_are_twelve_adjacent_pairs_in_3d_and_four_in_2d():
+    assert [len(adjacent_pairs(dim, 2)[0]) for dim in (2, 3)] == [4, 12]
+
+
+@both_dimensions
+@precisions
+def test_the_mean_square_is_that_of_numpy(dim, dtype, tolerance):
+    f = noise(SHAPES[dim], seed=1, batch=2, channels=3, dtype=dtype)
+    w = noise(SHAPES[dim], seed=2, batch=2, channels=3, dtype=dtype)
+    mask = torch.rand(2, 1, *SHAPES[dim], generator=torch.Generator().manual_seed(0)).to(dtype)
+    found = mean_square(f, w, mask)
+    for b in range(2):
+        square = ((w[b].double() - f[b].double()) ** 2).mean(0).numpy()
+        expected = np.average(square, weights=mask[b, 0].double().numpy())
+        assert float(found[b]) == pytest.approx(expected, rel=tolerance)
+
+
+@both_dimensions
+def test_the_gradient_of_the_mean_square_is_finite_differences(dim):
+    f = noise((4, 3, 3)[:dim], seed=1, sigma=0, batch=2, channels=2, dtype=torch.float64)
+    w = (f + 0.5 * f.flip(2)).requires_grad_()
+    mask = torch.rand(2, 1, *f.shape[2:], generator=torch.Generator().manual_seed(0)).double()
+    assert gradcheck(lambda x: mean_square(f, x, mask), w)

@@ -1,0 +1,187 @@
+"""Values of similarities beside those of SimpleITK, and in closed form."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+import torch
+
+from coincide.objective import Similarity
+from coincide.similarities.landmarks import Landmarks
+from coincide.similarities.lncc import LNCC
+from coincide.similarities.mi import MI
+from coincide.similarities.mse import MSE
+from coincide.similarities.ncc import NCC
+from coincide.similarities.ngf import NGF
+from coincide.similarities.nmi import NMI
+from coincide.similarities.overlap import Overlap
+from coincide.space.grid import Grid
+from coincide.space.image import Image
+from worlds import noise
+
+SHAPES = [(19, 23), (40, 9), (12, 11, 13), (6, 15, 9)]
+shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
+seeds = pytest.mark.parametrize("seed", range(3))
+
+
+def pair(shape, seed):
+    """Two related textured images in float64 on one grid of 1 mm."""
+    grid = Grid(shape, np.eye(len(shape) + 1))
+    fixed = noise(shape, seed=seed, sigma=1, dtype=torch.float64)
+    other = noise(shape, seed=seed + 100, sigma=0.7, dtype=torch.float64)
+    return Image(fixed, grid), Image(0.7 * fixed.square() + 0.3 * fixed + other, grid)
+
+
+def cost(part: Similarity, fixed: Image, moving: Image) -> float:
+    return float(part.compare(part.prepare(fixed), part.prepare(moving)))
+
+
+def simpleitk(fixed: Image, moving: Image, choose) -> float:
+    """SimpleITK's value with all voxels and the identity."""
+    method = sitk.ImageRegistrationMethod()
+    choose(method)
+    method.SetMetricSamplingStrategy(method.NONE)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetInitialTransform(sitk.TranslationTransform(fixed.dim))
+    images = (sitk.GetImageFromArray(i.numpy().transpose()) for i in (fixed, moving))
+    return method.MetricEvaluate(*images)
+
+
+@shapes
+@seeds
+def test_mse_is_the_mean_squares_of_simpleitk(shape, seed):
+    expected = simpleitk(*pair(shape, seed), lambda m: m.SetMetricAsMeanSquares())
+    assert cost(MSE(), *pair(shape, seed)) == pytest.approx(expected, rel=1e-12)
+
+
+@shapes
+@seeds
+def test_ncc_squared_is_the_correlation_of_simpleitk(shape, seed):
+    expected = simpleitk(*pair(shape, seed), lambda m: m.SetMetricAsCorrelation())
+    r = 1 - cost(NCC(), *pair(shape, seed))
+    assert -(r**2) == pytest.approx(expected, rel=1e-10)
+
+
+@shapes
+@seeds
+@pytest.mark.parametrize("radius", [1, 2, 4])
+def test_lncc_is_the_ants_neighbourhood_correlation_of_simpleitk(shape, seed, radius):
+    expected = simpleitk(
+        *pair(shape, seed), lambda m: m.SetMetricAsANTSNeighborhoodCorrelation(radius)
+    )
+    found = cost(LNCC(radius=radius, floor=1e-14), *pair(shape, seed)) - 1
+    assert found == pytest.approx(expected, rel=1e-8)
+
+
+@shapes
+@seeds
+@pytest.mark.parametrize("bins", [16, 32, 50])
+def test_mi_is_that_of_mattes_in_simpleitk(shape, seed, bins):
+    expected = simpleitk(*pair(shape, seed), lambda m: m.SetMetricAsMattesMutualInformation(bins))
+    assert cost(MI(bins=bins), *pair(shape, seed)) == pytest.approx(expected, rel=1e-8)
+
+
+def test_mi_of_correlated_normal_noise_is_known():
+    random = np.random.default_rng(0)
+    count, bins = 200, 32
+    f, noise_ = (random.standard_normal((count, count)) for _ in range(2))
+    grid = Grid((count, count), np.eye(3))
+    for rho in (0.0, 0.5, 0.9):
+        g = rho * f + np.sqrt(1 - rho**2) * noise_
+        images = [Image(torch.tensor(x)[None, None], grid) for x in (f, g)]
+        bias = (bins - 5) ** 2 / (2 * count**2)  # of a histogram of finitely many samples
+        # windows widen the densities: a box by 1/12, a cubic B-spline by 1/3 of a squared bin
+        wide_f, wide_g = (
+            1 + share * (float(i.data.max() - i.data.min()) / (bins - 4)) ** 2
+            for i, share in zip(images, (1 / 12, 1 / 3), strict=True)
+        )
+        expected = -0.5 * np.log(1 - rho**2 / (wide_f * wide_g))
+        assert -cost(MI(bins=bins), *images) == pytest.approx(expected, abs=0.005 + bias)
+
+
+def test_nmi_is_the_ratio_of_entropies():
+    fixed, moving = pair((30, 31), 0)
+    found = cost(NMI(bins=16), fixed, moving)
+    from coincide.features.binned import binned
+    from coincide.kernels.histogram import joint_histogram
+
+    f, w = binned(fixed, 16), binned(moving, 16)
+    table = joint_histogram(f.data, w.data, f.weight(), 16)[0].numpy()
+    p = table / table.sum()
+
+    def entropy(q):
+        q = q[q > 0]
+        return -(q * np.log(q)).sum()
+
+    expected = 2 - (entropy(p.sum(0)) + entropy(p.sum(1))) / entropy(p)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_ngf_of_crossed_edges_is_known():
+    grid = Grid((9, 9), np.eye(3))
+    x, y = np.indices((9, 9)).astype(float)
+    along, across, slanted = (Image(torch.tensor(i)[None, None], grid) for i in (x, y, x + y))
+    part = NGF(eta=1e-6)
+    # |n nᵀ - m mᵀ|² = 2 - 2 cos², shared by three entries
+    assert cost(part, along, across) == pytest.approx(2 / 3, rel=1e-6)
+    assert cost(part, along, slanted) == pytest.approx(1 / 3, rel=1e-6)
+    assert cost(part, along, along) == pytest.approx(0, abs=1e-12)
+
+
+def test_ngf_counts_edges_per_millimetre():
+    grid = Grid((9, 9), np.diag([1.0, 3.0, 1.0]))
+    index = np.indices((9, 9)).astype(float)
+    world = Image(torch.tensor(index[0] + 3 * index[1])[None, None], grid)
+    along = Image(torch.tensor(index[0])[None, None], grid)
+    # in the world the first ramp rises at 45 degrees
+    assert cost(NGF(eta=1e-6), along, world) == pytest.approx(1 / 3, rel=1e-6)
+
+
+def test_overlap_is_one_minus_the_mean_dice():
+    random = np.random.default_rng(0)
+    a, b = (random.integers(0, 4, (20, 21)) for _ in range(2))
+    dice = [2 * ((a == n) & (b == n)).sum() / ((a == n).sum() + (b == n).sum()) for n in (1, 2, 3)]
+    images = Image.from_array(a), Image.from_array(b)
+    assert cost(Overlap(), *images) == pytest.approx(1 - np.mean(dice), rel=1e-6)
+    assert cost(Overlap(labels=(2,)), *images) == pytest.approx(1 - dice[1], rel=1e-6)
+    # a label that neither has is left out, not counted as failed
+    assert cost(Overlap(labels=(2, 77)), *images) == pytest.approx(1 - dice[1], rel=1e-6)
+
+
+def test_moving_content_out_of_view_does_not_pay():
+    from coincide.alignment import Alignment
+    from coincide.transforms.linear import Translation
+
+    fixed, moving = pair((30, 30), 0)
+    matrix = np.eye(3)
+    costs = []
+    for shift in (0.0, 15.0, 25.0):
+        matrix[0, 2] = shift
+        aligned = Alignment(fixed, moving, Translation(matrix.copy()).requires_grad_(False))
+        # the cost of what overlaps, not of what does not
+        overlap = moving.data[..., int(shift) :, :]
+        expected = (fixed.data[..., : 30 - int(shift), :] - overlap).square().mean()
+        costs.append(float(MSE()(aligned)))
+        assert costs[-1] == pytest.approx(float(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["affine", "displacement", "velocity", "bspline", "bspline_velocity"]
+)
+def test_landmarks_pull_on_every_transform(name):
+    from coincide.alignment import Alignment
+    from coincide.registry import build
+
+    fixed, _ = pair((16, 16, 16), 0)
+    here = np.random.default_rng(0).uniform(5, 10, (9, 3))
+    part = Landmarks(here, here + np.array([3.0, 0, 0]))
+    transform = build(name).on(fixed.grid)
+    value = part(Alignment(fixed, fixed, transform))
+    assert float(value.detach()) == pytest.approx(np.sqrt(9.01) - 0.1)
+    value.sum().backward()
+    slopes = [p.grad for p in transform.parameters() if p.numel()]
+    assert max(float(s.abs().max()) for s in slopes if s is not None) > 1e-4
+
+
+def test_landmarks_come_in_pairs():
+    with pytest.raises(ValueError, match=r"\(3, 3\) fixed and \(2, 3\) moving"):
+        Landmarks(np.zeros((3, 3)), np.zeros((2, 3)))

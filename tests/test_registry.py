@@ -1,0 +1,164 @@
+from dataclasses import fields, is_dataclass
+
+import pytest
+
+from coincide.objective import Objective, Penalty, Similarity, objective, written
+from coincide.optimise.optimiser import Optimiser
+from coincide.registry import PARTS, build, named, parts
+from coincide.transforms.transform import Transform
+
+KINDS = {
+    Similarity: (
+        "lncc",
+        "lncc_gaussian",
+        "mi",
+        "mind",
+        "mind_ssc",
+        "mse",
+        "ncc",
+        "ngf",
+        "nmi",
+        "overlap",
+    ),
+    Penalty: ("bending", "diffusion", "elastic", "folding"),
+    Transform: (
+        "affine",
+        "bspline",
+        "bspline_velocity",
+        "displacement",
+        "rigid",
+        "similarity",
+        "translation",
+        "velocity",
+    ),
+    Optimiser: ("adam", "compositive", "descent", "lbfgs"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_file_of_a_folder_is_found_by_name(kind):
+    assert set(KINDS[kind]) <= set(parts(kind))
+    assert list(parts(kind)) == sorted(parts(kind))
+
+
+@pytest.mark.parametrize("name", parts())
+def test_every_part_can_be_made_from_its_name_alone(name):
+    part = build(name)
+    assert type(part).name == name
+    assert part.name == name
+    if is_dataclass(part):
+        assert build(written(part)) == part
+
+
+@pytest.mark.parametrize("name", [n for n, p in parts().items() if is_dataclass(p) and fields(p)])
+def test_what_was_changed_is_written_and_read_back(name):
+    first = fields(PARTS[name])[0]
+    changed = (1, 2) if isinstance(first.default, tuple) else first.default + 1
+    part = PARTS[name](**{first.name: changed})
+    assert written(part) == f"{name}({first.name}={changed!r})"
+    assert build(written(part)) == part
+
+
+@pytest.mark.parametrize("name", parts())
+def test_every_part_says_what_it_is_for(name):
+    text = PARTS[name].__doc__ or ""
+    assert len(text.splitlines()[0]) > 15
+    if is_dataclass(PARTS[name]) and fields(PARTS[name]):
+        for field in fields(PARTS[name]):
+            assert f"{field.name}:" in text
+
+
+def test_an_unknown_part_is_answered_with_those_that_are_known():
+    with pytest.raises(ValueError, match=r"no part is called 'bendin'; known: .*bending.*mse"):
+        build("mse + 0.1*bendin")
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [
+        ("lncc(radios=2)", "radius, floor"),
+        ("mse(radius=2)", "nothing"),
+        ("velocity(space=4)", "spacing"),
+        ("adam(lr=1)", "rate, beta1, beta2"),
+    ],
+)
+def test_an_unknown_argument_is_answered_with_those_that_are_taken(text, accepted):
+    with pytest.raises(ValueError, match=f"does not take .*; it takes {accepted}"):
+        build(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('true')",
+        "().__class__",
+        "lncc.__init__",
+        "[mse for _ in (1,)]",
+        "(lambda: mse)()",
+        "lncc(radius=__import__('os'))",
+        "mse if 1 else ncc",
+        "lncc(*(1,))",
+        "lncc(2)",
+        "mse - ncc",
+        "mse / 2",
+        "mse @ ncc",
+        "2**999999999 * mse",
+        "f'{mse}'",
+        "b'mse'",
+        "None",
+        "mse; ncc",
+        "mse +",
+        "",
+    ],
+)
+def test_nothing_but_the_notation_is_understood(text):
+    with pytest.raises(ValueError, match=r"cannot read|no part is called|does not take"):
+        build(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mse + 1",
+        "1 + mse",
+        "mse*bending",
+        "mse + adam",
+        "adam + mse",
+        "adam*2",
+        "mse*'a'",
+        "velocity + mse",
+        "2",
+        "'mse'",
+        "adam",
+        "velocity",
+        "(mse, ncc)",
+        "-mse",
+    ],
+)
+def test_what_is_no_sum_of_terms_is_no_objective(text):
+    with pytest.raises(ValueError, match=r"cannot read|is not an? "):
+        objective(text)
+
+
+def test_the_wrong_kind_of_part_is_answered_with_the_right_ones():
+    with pytest.raises(ValueError, match="'mse' is not a transform; known: affine, bspline"):
+        build("mse", Transform)
+    with pytest.raises(ValueError, match=r"'velocity' is not an? optimiser; known: adam"):
+        build("velocity", Optimiser)
+
+
+def test_two_parts_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="two parts are called 'mse'"):
+
+        @named("mse")
+        class Other:
+            pass
+
+    assert PARTS["mse"].__name__ == "MSE"
+
+
+def test_an_objective_is_built_alike_from_text_and_in_python():
+    text = objective("lncc(radius=2) + 0.5*mse + 0.1*bending")
+    python = build("lncc(radius=2)") + 0.5 * build("mse") + build("bending") * 0.1
+    assert isinstance(python, Objective)
+    assert python == text
