@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from coincide.space.grid import Grid
-from coincide.transforms.bspline import BSplineVelocity
+from coincide.transforms.bspline_velocity import BSplineVelocity
 from coincide.transforms.jacobian import determinant
 from coincide.transforms.velocity import Velocity
 from worlds import noise, oblique
