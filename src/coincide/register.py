@@ -76,6 +76,7 @@ def register(
     """
     begin = time.perf_counter()
     threads()
+    place = _device(device)
     plan = find_preset(preset) if isinstance(preset, str) else preset
     f, m = as_image(fixed), as_image(moving)
     notes = [f"fixed image: {w}" for w in f.warnings] + [f"moving image: {w}" for w in m.warnings]
@@ -93,14 +94,15 @@ def register(
         seconds["linear"] = time.perf_counter() - start
         result, inverse = linear.transform, linear.transform.inverse()
         history, status = linear.history, f"{plan.linear}: {linear.candidates[0].name} was best"
+        both = _overlapping(shown, other, linear.transform)
         if plan.transform:
             start = time.perf_counter()
-            plan = _decided(plan, shown, other, linear.transform)
+            plan = _decided(plan, shown, both)
             target = read_objective(plan.objective if objective is None else objective)
             part = plan.transform if transform is None else transform
             part = build(part, Transform) if isinstance(part, str) else part
             rules = _rules(plan, part, optimiser)
-            pair = _working(shown, other, linear.transform, _device(device))
+            pair = _working(shown, other, linear.transform, place)
             levels = _levels(pair[0], plan.steps)
             found = optimise(*pair, part, cost=target, optimiser=rules, levels=levels, watch=watch)
             deformation = found.transform.to("cpu")
@@ -145,10 +147,12 @@ def register(
 
 
 def _overruled(plan: Preset, transform: str | Transform | None) -> Preset:
-    """The preset without deformation where a linear transform was asked for."""
+    """The preset with a deformation if one was asked for, without if a linear transform was."""
     part = build(transform, Transform) if isinstance(transform, str) else transform
-    if not isinstance(part, Linear):
+    if part is None:
         return plan
+    if not isinstance(part, Linear):
+        return replace(plan, transform=part.name)  # type: ignore[attr-defined]
     return replace(plan, linear=part.name, transform="")  # type: ignore[attr-defined]
 
 
@@ -182,10 +186,8 @@ def _linear(
     return align(fixed, moving, kind=plan.linear, watch=watch)
 
 
-def _decided(plan: Preset, fixed: Content, moving: Content, linear: Linear) -> Preset:
-    """The preset with objective and optimisers chosen by whether the contrasts agree."""
-    if plan.objective:
-        return plan
+def _overlapping(fixed: Content, moving: Content, linear: Linear) -> Image:
+    """The moving image under the linear map, masked to where both images show something."""
     linear.requires_grad_(False)
     warped = pulled(moving.image, linear, fixed.image.grid)
     both = fixed.inside * (warped.mask if warped.mask is not None else 1)
@@ -194,7 +196,14 @@ def _decided(plan: Preset, fixed: Content, moving: Content, linear: Linear) -> P
             "the two images do not overlap; check that they show the same anatomy, or give an "
             "initial transform"
         )
-    alike = 1 - float(NCC().compare(fixed.image, warped.with_mask(both)))
+    return warped.with_mask(both)
+
+
+def _decided(plan: Preset, fixed: Content, warped: Image) -> Preset:
+    """The preset with objective and optimisers chosen by whether the contrasts agree."""
+    if plan.objective:
+        return plan
+    alike = 1 - float(NCC().compare(fixed.image, warped))
     name = "brain-mr" if alike > ALIKE else "brain-multimodal"
     chosen = PRESETS[name]
     return replace(plan, objective=chosen.objective, optimisers=chosen.optimisers)
@@ -242,4 +251,10 @@ def _device(name: str) -> torch.device:
     """The device to deform on."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        here = "auto, cpu, cuda" if torch.cuda.is_available() else "auto, cpu"
+        raise ValueError(f"cannot use the device {name!r}; known here: {here}") from None
+    return device

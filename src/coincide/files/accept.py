@@ -23,8 +23,8 @@ def as_image(
     """Turn a path, nibabel or SimpleITK image, array or tensor into an image.
 
     Args:
-        value: A path, a nibabel image, a SimpleITK image, a NumPy array or tensor (*S), an `Image`
-            or an `ImageFile`.
+        value: A path, a nibabel image, a SimpleITK image, a NumPy array or tensor (*S), an (array,
+            affine) pair, an `Image` or an `ImageFile`.
         affine: (D+1, D+1) voxel index to RAS+ world, mm; for arrays only. None: 1 mm voxels.
         frame: Which volume of a 4-D image.
         whole: Read as a label map, int64 and exact, rather than as float32 intensities.
@@ -36,6 +36,8 @@ def as_image(
         TypeError: if it is none of these.
         ValueError: if it cannot be read as an image, or an affine is given to what has its own.
     """
+    if isinstance(value, tuple) and len(value) == 2 and affine is None:
+        value, affine = value
     if affine is not None and not isinstance(value, np.ndarray | torch.Tensor):
         raise ValueError(
             f"affine= is for arrays; a {type(value).__name__} carries its own geometry"

@@ -75,4 +75,4 @@ def stored_header(data: bytes) -> tuple[tuple[int, ...], np.ndarray]:
 
 def squeezed(block: bytes) -> bytes:
     """An MGH block as MGZ."""
-    return igzip.compress(block, LEVEL)
+    return igzip.compress(block, LEVEL, mtime=0)

@@ -127,7 +127,7 @@ def encoded(array: np.ndarray, header: nib.Nifti1Header, *, packed: bool) -> byt
     block = np.zeros(start + array.nbytes, np.uint8)
     block[: start - 4] = np.frombuffer(header.binaryblock, np.uint8)
     copied(array, block[start:].view(array.dtype).reshape(array.shape, order="F"))
-    return igzip.compress(block.data, LEVEL) if packed else block.data
+    return igzip.compress(block.data, LEVEL, mtime=0) if packed else block.data
 
 
 def stored_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:

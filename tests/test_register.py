@@ -1,0 +1,322 @@
+"""register(): small phantoms under a known deformation come back, and bad pairs are refused."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+import torch
+
+from coincide.alignment import pulled
+from coincide.evaluate.evaluate import evaluate
+from coincide.files.read import read_image, read_labels
+from coincide.presets import Preset
+from coincide.register import register
+from coincide.space.grid import Grid
+from coincide.space.image import Image
+from coincide.synthetic.contrasts import remap
+from coincide.synthetic.deformations import random_affine, smooth_displacement
+from coincide.synthetic.phantoms import textured
+from coincide.transforms.linear import Affine, Linear, Rigid
+
+SHORT = Preset("few steps", objective="lncc(radius=3)", steps=(10, 10, 5))
+
+
+class Case:
+    """A phantom, and the same deformed: the moving image shows at x what was at truth(x)."""
+
+    def __init__(self, shape, *, grid=None, degrees=8.0, shift=4.0, peak=2.5, seed=0):
+        phantom = textured(shape, seed=seed)
+        self.fixed, self.labels = phantom.image, phantom.labels
+        here = self.fixed.grid
+        self.affine = random_affine(here, degrees=degrees, shift=shift, scale=0.05, seed=seed + 1)
+        self.truth = self.affine @ smooth_displacement(here, peak=peak, sigma=8, seed=seed + 2)
+        self.truth.requires_grad_(False)
+        self.moving = pulled(self.fixed, self.truth, grid or here).with_mask(None)
+        where = torch.nonzero(self.labels.data[0, 0] > 0).numpy()[::5]
+        self.points = torch.as_tensor(here.to_world(where))[None]
+
+    @property
+    def start(self):
+        """The linear part of the answer."""
+        return self.affine.inverse()
+
+    def error(self, transform):
+        """Median distance from the truth, mm."""
+        with torch.no_grad():
+            return float((self.truth(transform(self.points)) - self.points).norm(dim=-1).median())
+
+
+def apart(one, other, points):
+    with torch.no_grad():
+        return (one(points) - other(points)).norm(dim=-1)
+
+
+def round_trip(result, points):
+    with torch.no_grad():
+        back = result.inverse(result.transform(points))
+    return float((back - points).norm(dim=-1).median())
+
+
+@pytest.fixture(scope="module")
+def case():
+    return Case((32, 32, 32))
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A pair whose deformation is small enough to trust the header."""
+    return Case((32, 32, 32), degrees=1, shift=1)
+
+
+@pytest.fixture(scope="module")
+def flat():
+    return Case((64, 64))
+
+
+@pytest.fixture(scope="module")
+def first(small):
+    return register(small.fixed, small.moving, preset=SHORT, initial="header")
+
+
+def checked(case, result, limit=1.0):
+    still = case.error(Affine(np.eye(case.fixed.dim + 1)))
+    assert case.error(result.transform) < limit < still
+    assert round_trip(result, case.points) < 0.1
+    assert evaluate(result).regularity.folding_percent == 0
+
+
+@pytest.mark.slow
+def test_no_settings_in_3d(case):
+    checked(case, register(case.fixed, case.moving))
+
+
+@pytest.mark.slow
+def test_no_settings_in_2d_for_another_contrast(flat):
+    result = register(flat.fixed, remap(flat.moving, seed=3, noise=0.02))
+    checked(flat, result)
+    assert len(result.candidates) > 100
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_another_contrast_in_3d(case, noise):
+    moving = remap(case.moving, seed=3, noise=noise)
+    result = register(case.fixed, moving, preset="brain-multimodal", initial=case.start)
+    checked(case, result)
+    assert case.error(result.transform) < 0.8 * case.error(case.start)
+
+
+@pytest.mark.slow
+def test_identical_images_stay_in_place(flat):
+    result = register(flat.fixed, flat.fixed)
+    assert float(apart(result.transform, Affine(np.eye(3)), flat.points).median()) < 0.25
+
+
+def test_identical_images_with_the_header_hardly_move(small):
+    result = register(small.fixed, small.fixed, preset=SHORT, initial="header")
+    moved = apart(result.transform, Affine(np.eye(4)), small.points)
+    assert float(moved.median()) < 0.5
+    assert evaluate(result).regularity.folding_percent == 0
+
+
+@pytest.mark.xfail(
+    reason="compositive makes its longest step whole even where the force is rounding error, and "
+    "keeps the last field, not the best: the cost of two identical images rises from 0 to 0.2"
+)
+def test_identical_images_do_not_get_worse(small):
+    result = register(small.fixed, small.fixed, preset=SHORT, initial="header")
+    assert result.history[-1].cost < 0.05
+
+
+@pytest.mark.xfail(
+    reason="a correlation above 0.4 after the linear part counts as the same contrast, so that "
+    "lncc is chosen where dark and bright are exchanged in places"
+)
+def test_another_contrast_is_noticed():
+    case = Case((36, 36, 36), seed=1)
+    result = register(case.fixed, remap(case.moving, seed=4, noise=0.02), initial=case.start)
+    assert case.error(result.transform) < 1
+
+
+def test_the_same_run_gives_the_same_bits(small, first):
+    again = register(small.fixed, small.moving, preset=SHORT, initial="header")
+    for one, other in ((first.transform, again.transform), (first.inverse, again.inverse)):
+        assert torch.equal(one(small.points), other(small.points))
+    assert torch.equal(first.warped.data, again.warped.data)
+    assert [s.cost for s in first.history] == [s.cost for s in again.history]
+
+
+def test_own_preset_and_header(small, first):
+    checked(small, first, limit=0.8)
+    assert first.settings["preset"] == "own"
+    assert first.settings["steps"] == [10, 10, 5]
+    assert [c.name for c in first.candidates] == ["header"]
+    levels = [s.level for s in first.history]
+    assert levels == sorted(levels)
+    assert levels[-1] == 2
+    assert set(first.seconds) == {"read", "linear", "deformable", "inverse"}
+
+
+@pytest.mark.parametrize(
+    "part", ["velocity(spacing=4)", "bspline(spacing=6)", "bspline_velocity(spacing=6)"]
+)
+def test_other_deformations(case, part):
+    result = register(case.fixed, case.moving, part, preset=SHORT, initial=case.start)
+    last = [s.cost for s in result.history if s.level == 2]
+    assert last[-1] < last[0]
+    assert case.error(result.transform) < 0.75 * case.error(case.start)
+    assert round_trip(result, case.points) < 0.15
+    assert evaluate(result).regularity.folding_percent == 0
+
+
+@pytest.mark.slow
+def test_linear_presets_end_linear(flat):
+    rigid = register(flat.fixed, flat.moving, preset="rigid")
+    assert isinstance(rigid.transform, Linear)
+    turn = rigid.transform.numpy()[:-1, :-1]
+    np.testing.assert_allclose(turn @ turn.T, np.eye(2), atol=1e-5)
+    assert round_trip(rigid, flat.points) < 1e-3
+    affine = register(flat.fixed, flat.moving, "affine", initial="header")
+    assert isinstance(affine.transform, Linear)
+    assert affine.settings["transform"] == ""
+    assert not any(step.stage == "deformable" for step in rigid.history + affine.history)
+    named = register(flat.fixed, flat.moving, Rigid(np.eye(3)), initial="header")
+    assert named.settings["linear"] == "rigid"
+
+
+def test_a_given_linear_start_is_kept(flat):
+    result = register(flat.fixed, flat.moving, preset="affine", initial=flat.start)
+    np.testing.assert_allclose(result.transform.numpy(), flat.start.numpy(), atol=1e-6)
+    with pytest.raises(ValueError, match="initial transform must be linear"):
+        register(
+            flat.fixed, flat.moving, initial=smooth_displacement(flat.fixed.grid, peak=1, sigma=8)
+        )
+    with pytest.raises(ValueError, match="'search', 'header' or a transform, not 'centre'"):
+        register(flat.fixed, flat.moving, initial="centre")
+
+
+def oblique(flip=1.0):
+    """A grid turned by 20 degrees about k, anisotropic, one axis flipped at will."""
+    c, s = np.cos(0.35), np.sin(0.35)
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) * [1.0, 1.25, 1.5 * flip]
+    shape = (44, 35, 24)
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return Grid(shape, affine)
+
+
+@pytest.mark.parametrize("flip", [1.0, -1.0])
+def test_another_grid(flip):
+    case = Case((32, 32, 32), grid=oblique(flip))
+    result = register(case.fixed, case.moving, preset=SHORT, initial=case.start)
+    checked(case, result, limit=0.6)
+    assert result.warped.grid == case.fixed.grid
+
+
+def test_the_order_of_axes_in_the_file_does_not_matter(small, first):
+    data = small.moving.numpy()[::-1].transpose(2, 0, 1)
+    affine = small.moving.grid.affine.copy()
+    affine[:, 3] += affine[:, 0] * (small.moving.grid.shape[0] - 1)
+    affine[:, 0] *= -1
+    moving = Image.from_array(data, affine[:, [2, 0, 1, 3]])
+    result = register(small.fixed, moving, preset=SHORT, initial="header")
+    assert float(apart(result.transform, first.transform, small.points).max()) < 0.1
+
+
+@pytest.mark.slow
+def test_the_order_of_axes_does_not_matter_to_the_search(flat):
+    moving = Image.from_array(flat.moving.numpy().T, flat.moving.grid.affine[:, [1, 0, 2]])
+    one = register(flat.fixed, flat.moving, preset="affine")
+    other = register(flat.fixed, moving, preset="affine")
+    assert float(apart(one.transform, other.transform, flat.points).median()) < 0.1
+
+
+def test_masks_limit_what_counts(small):
+    shadow = torch.zeros_like(small.fixed.data)
+    shadow[..., 20:] = 1
+    spoiled = small.fixed.with_data(
+        small.fixed.data * (1 - shadow) + shadow * small.fixed.data.mean()
+    )
+    masked = spoiled.with_mask(1 - shadow)
+    result = register(masked, small.moving, preset=SHORT, initial="header")
+    plain = register(spoiled, small.moving, preset=SHORT, initial="header")
+    index = small.fixed.grid.to_index(small.points.numpy())[0]
+    inside = small.points[:, torch.as_tensor(index[:, 2] < 17)]
+    with torch.no_grad():
+        error = {
+            name: (small.truth(r.transform(inside)) - inside).norm(dim=-1).median()
+            for name, r in (("masked", result), ("plain", plain))
+        }
+    assert error["masked"] < 0.8
+    assert error["masked"] <= error["plain"]
+
+
+def test_whatever_holds_an_image(flat):
+    affine = flat.fixed.grid.affine
+    lps = sitk.GetImageFromArray(flat.moving.numpy().T)
+    lps.SetOrigin((-affine[:2, 2]).tolist())
+    lps.SetDirection([-1, 0, 0, -1])
+    array = (flat.fixed.numpy(), affine)
+    expected = register(flat.fixed, flat.moving, preset=SHORT, initial=flat.start)
+    result = register(array, lps, preset=SHORT, initial=flat.start)
+    assert float(apart(result.transform, expected.transform, flat.points).max()) < 1e-3
+
+
+def test_nibabel_images(small, first):
+    pair = (nib.Nifti1Image(i.numpy(), i.grid.affine) for i in (small.fixed, small.moving))
+    result = register(*pair, preset=SHORT, initial="header")
+    assert float(apart(result.transform, first.transform, small.points).max()) < 1e-3
+
+
+def test_a_deformation_given_overrules_a_linear_preset(flat):
+    result = register(flat.fixed, flat.moving, "displacement", preset="affine", initial=flat.start)
+    assert any(step.stage == "deformable" for step in result.history)
+    assert flat.error(result.transform) < 0.7 * flat.error(flat.start)
+
+
+def test_two_dimensions_and_three_are_refused(flat, small):
+    with pytest.raises(ValueError, match="fixed image has 2 axes and the moving image 3; give two"):
+        register(flat.fixed, small.fixed)
+
+
+@pytest.mark.parametrize("which", ["fixed", "moving"])
+def test_nothing_to_register(flat, which):
+    constant = flat.fixed.with_data(torch.full_like(flat.fixed.data, 7))
+    pair = (constant, flat.moving) if which == "fixed" else (flat.fixed, constant)
+    with pytest.raises(ValueError, match=f"the {which} image is constant .7 everywhere"):
+        register(*pair)
+    empty = flat.fixed.with_mask(torch.zeros_like(flat.fixed.data))
+    pair = (empty, flat.moving) if which == "fixed" else (flat.fixed, empty)
+    with pytest.raises(ValueError, match=f"the {which} mask is empty; give a mask"):
+        register(*pair)
+
+
+@pytest.mark.parametrize("preset", ["auto", "abdomen", "affine"])
+def test_no_overlap_is_refused(flat, preset):
+    away = np.eye(3)
+    away[0, 2] = 1000
+    with pytest.raises(ValueError, match="do not overlap"):
+        register(flat.fixed, flat.moving, preset=preset, initial=Affine(away))
+
+
+def test_unknown_names_are_answered_with_the_known(flat):
+    with pytest.raises(ValueError, match="no preset is called 'brian'; known: auto"):
+        register(flat.fixed, flat.moving, preset="brian")
+    with pytest.raises(ValueError, match=r"known: .*bending"):
+        register(flat.fixed, flat.moving, objective="mse + 0.1*bendin", initial="header")
+    with pytest.raises(TypeError, match="cannot take a dict as an image; give a path"):
+        register({}, flat.moving)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_hippocampus(real_data):
+    folder = real_data / "hippocampus_t1"
+    fixed, moving = (read_image(folder / f"hippocampus_{n}_T1.nii.gz") for n in ("001", "003"))
+    labels = [read_labels(folder / f"hippocampus_{n}_label.nii.gz") for n in ("001", "003")]
+    start = register(fixed, moving, preset="affine", initial="header")
+    result = register(fixed, moving)
+    before, after = (
+        evaluate(r, fixed_labels=labels[0], moving_labels=labels[1]).overlap.to_dict()["mean_dice"]
+        for r in (start, result)
+    )
+    assert after > max(before + 0.1, 0.6)
