@@ -9,7 +9,7 @@ import torch
 from coincide.alignment import pulled
 from coincide.evaluate.evaluate import evaluate
 from coincide.files.read import read_image, read_labels
-from coincide.presets import Preset
+from coincide.presets import PRESETS, Preset
 from coincide.register import register
 from coincide.space.grid import Grid
 from coincide.space.image import Image
@@ -114,27 +114,22 @@ def test_identical_images_stay_in_place(flat):
 def test_identical_images_with_the_header_hardly_move(small):
     result = register(small.fixed, small.fixed, preset=SHORT, initial="header")
     moved = apart(result.transform, Affine(np.eye(4)), small.points)
-    assert float(moved.median()) < 0.5
+    assert float(moved.max()) < 0.01
     assert evaluate(result).regularity.folding_percent == 0
 
 
-@pytest.mark.xfail(
-    reason="compositive makes its longest step whole even where the force is rounding error, and "
-    "keeps the last field, not the best: the cost of two identical images rises from 0 to 0.2"
-)
-def test_identical_images_do_not_get_worse(small):
-    result = register(small.fixed, small.fixed, preset=SHORT, initial="header")
-    assert result.history[-1].cost < 0.05
-
-
-@pytest.mark.xfail(
-    reason="a correlation above 0.4 after the linear part counts as the same contrast, so that "
-    "lncc is chosen where dark and bright are exchanged in places"
-)
-def test_another_contrast_is_noticed():
+@pytest.mark.parametrize("seed", [1, 3, 4])
+def test_another_contrast_is_noticed(seed):
     case = Case((36, 36, 36), seed=1)
-    result = register(case.fixed, remap(case.moving, seed=4, noise=0.02), initial=case.start)
+    result = register(case.fixed, remap(case.moving, seed=seed, noise=0.02), initial=case.start)
+    assert result.settings["objective"] == PRESETS["brain-multimodal"].objective
     assert case.error(result.transform) < 1
+
+
+def test_the_same_contrast_is_noticed():
+    case = Case((36, 36, 36), seed=1)
+    result = register(case.fixed, case.moving, initial=case.start)
+    assert result.settings["objective"] == PRESETS["brain-mr"].objective
 
 
 def test_the_same_run_gives_the_same_bits(small, first):
@@ -319,4 +314,4 @@ def test_hippocampus(real_data):
         evaluate(r, fixed_labels=labels[0], moving_labels=labels[1]).overlap.to_dict()["mean_dice"]
         for r in (start, result)
     )
-    assert after > max(before + 0.1, 0.6)
+    assert after > max(before, 0.7)

@@ -82,6 +82,7 @@ def pulled(
             rest = Composite(inner) if len(inner) > 1 else inner[0]
             field = rest.displacement(grid)
             return resample(image, grid, field, after=outer.numpy(), interpolation=interpolation)
-    if isinstance(transform, Linear) and not transform.shift.requires_grad:
-        return resample(image, grid, None, after=transform.numpy(), interpolation=interpolation)
+    if isinstance(transform, Linear) and len(transform.shift) == 1:
+        after = transform.matrix()[0]
+        return resample(image, grid, None, after=after, interpolation=interpolation)
     return resample(image, grid, transform.displacement(grid), interpolation=interpolation)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 MONOMODAL = (
-    "compositive(update=1.7, field=1.0)",
+    "compositive(update=1.7, field=1.5)",
     "compositive(update=1.0, field=0.7)",
     "compositive(update=1.0, field=0.5)",
 )
@@ -57,8 +57,8 @@ PRESETS = {
     "cardiac": Preset(
         "one heart, two phases of a cine",
         linear="rigid",
-        objective="mse",
-        optimisers=("compositive(update=2.0, field=0.7)",),
+        objective="mse + 0.5*lncc(radius=4) + 1.5*ngf",
+        optimisers=("compositive(update=3.0, field=0.6)",),
         steps=(200, 200),
     ),
     "histology": Preset(

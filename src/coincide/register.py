@@ -11,6 +11,7 @@ import torch
 from coincide.alignment import pulled
 from coincide.files.accept import as_image
 from coincide.initialise.content import Content, content
+from coincide.initialise.contrast import same_contrast
 from coincide.initialise.linear import Aligned, align
 from coincide.kernels.native.jit import threads
 from coincide.objective import Objective, Term
@@ -23,7 +24,6 @@ from coincide.presets import MULTIMODAL, PRESETS, Preset
 from coincide.presets import preset as find_preset
 from coincide.registration import Candidate, Registration, Step
 from coincide.registry import build
-from coincide.similarities.ncc import NCC
 from coincide.space.image import Image
 from coincide.space.pyramid import Level, at
 from coincide.transforms.displacement import Displacement
@@ -32,7 +32,6 @@ from coincide.transforms.transform import Transform
 
 MARGIN = 10.0  # mm kept around the content
 WORKING = 8_000_000  # voxels of the finest level at most
-ALIKE = 0.4  # correlation within the content above which two contrasts count as the same
 
 
 def register(
@@ -203,8 +202,7 @@ def _decided(plan: Preset, fixed: Content, warped: Image) -> Preset:
     """The preset with objective and optimisers chosen by whether the contrasts agree."""
     if plan.objective:
         return plan
-    alike = 1 - float(NCC().compare(fixed.image, warped))
-    name = "brain-mr" if alike > ALIKE else "brain-multimodal"
+    name = "brain-mr" if same_contrast(fixed.image, warped) else "brain-multimodal"
     chosen = PRESETS[name]
     return replace(plan, objective=chosen.objective, optimisers=chosen.optimisers)
 

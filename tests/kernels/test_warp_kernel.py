@@ -5,7 +5,7 @@ from scipy.ndimage import map_coordinates
 from torch.autograd import gradcheck
 
 from coincide.kernels.reference import warp as reference
-from coincide.kernels.warp import warp
+from coincide.kernels.warp import warp, warp_linear
 from worlds import SHAPES, noise
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
@@ -121,3 +121,20 @@ def test_a_displacement_that_is_not_a_number_harms_no_other_voxel(dim, clamp, ba
     same[(0, 0, *(3,) * dim)] = False
     assert torch.equal(values[same.expand_as(values)], good[same.expand_as(good)])
     assert bool(torch.isfinite(broken.grad[same.expand_as(broken)]).all())
+
+
+@both_dimensions
+@clamped
+def test_a_linear_map_has_the_gradient_of_the_field_that_it_makes(dim, clamp):
+    volume, _, index, _ = problem(dim, torch.float64)
+    matrix = torch.tensor(index, requires_grad=True)
+    values, inside = warp_linear(volume, matrix, SHAPES[dim], clamp=clamp)
+    same, known = warp(volume, None, index, index[:, :-1], shape=SHAPES[dim], clamp=clamp)
+    assert torch.equal(values, same)
+    assert torch.equal(inside, known)
+    weight = noise(SHAPES[dim], seed=3, batch=2, channels=2, dtype=torch.float64)
+    (slope,) = torch.autograd.grad((weight * values).sum(), matrix)
+    # a volume that needs a gradient too takes the way by a field
+    moved, _ = warp_linear(volume.requires_grad_(), matrix, SHAPES[dim], clamp=clamp)
+    (expected,) = torch.autograd.grad((weight * moved).sum(), matrix)
+    torch.testing.assert_close(slope, expected, rtol=1e-9, atol=1e-9)

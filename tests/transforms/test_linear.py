@@ -24,7 +24,7 @@ def test_a_parameter_is_how_far_it_moves_a_point_at_the_radius(name, dim):
         for n in range(parameter.numel()):
             parameter.data.view(-1)[n] = 0.01
             far = (transform(points) - points).norm(dim=-1).max() / 0.01
-            assert float(far) == pytest.approx(1, rel=0.02)
+            assert far.item() == pytest.approx(1, rel=0.02)
             parameter.data.zero_()
 
 
@@ -79,4 +79,4 @@ def test_the_displacement_field_is_as_precise_as_its_voxels_allow(dim):
     points = grid.points()
     expected = (Affine(matrix)(points) - points).transpose(1, 2).reshape(1, dim, *grid.shape)
     # 500 mm from the origin a float32 position is only known to 3e-5 mm
-    assert float((Affine(matrix).displacement(grid) - expected).abs().max()) < 1e-6
+    assert (Affine(matrix).displacement(grid) - expected).abs().max().item() < 1e-6

@@ -9,19 +9,24 @@ import torch
 from coincide.initialise.content import Content
 from coincide.initialise.rotations import angle
 from coincide.initialise.starts import Start, moments, starts
+from coincide.initialise.stretch import Stretch, stretch
 from coincide.kernels.warp import warp
 from coincide.objective import Objective, Similarity
 from coincide.optimise.lbfgs import LBFGS
 from coincide.optimise.loop import optimise
 from coincide.registration import Candidate, Step
+from coincide.similarities.ngf import NGF
 from coincide.similarities.nmi import NMI
 from coincide.space.image import Image
 from coincide.space.pyramid import Level, at
 from coincide.transforms.linear import Affine, Linear, Rigid, SimilarityTransform
 
 COARSE = 22  # voxels across the content on the coarsest level
-LARGEST = 700_000  # voxels on the finest level
+LARGEST = 1_000_000  # voxels on the finest level
 KEPT = 6  # starts refined on the coarsest level
+STIFFNESS = 0.05  # weight of the stretch of the map beside the similarity
+EDGES = 3.0  # weight of the edges beside the similarity, on the finest level
+BELIEF = 0.003  # cost by which another start must be better than the header
 APART = 20.0  # degrees between starts that count as different
 
 
@@ -54,7 +59,8 @@ def align(
     """Find a rigid or affine map without knowing where to start.
 
     Every start is scored by the similarity at a coarse level; the best few that differ by more
-    than 20 degrees are refined, the two best of these on the next level, the winner to the end.
+    than 20 degrees are refined, the two best of these on the next level, the winner to the end,
+    where edges sharpen what histograms leave open.
 
     Args:
         fixed: Content of the fixed image.
@@ -65,38 +71,45 @@ def align(
         watch: Called after every optimiser step.
     """
     cost = NMI() if cost is None else cost
+    target = cost + STIFFNESS * Stretch()
     spacings = _spacings(fixed)
-    tried = _scored(fixed, moving, spacings[0], kind, cost, rotations)
+    pairs = {s: (_coarse(fixed, s), _coarse(moving, s)) for s in spacings}
+    tried = _scored(fixed, moving, pairs[spacings[0]], kind, cost, rotations)
     free = SimilarityTransform if kind == "affine" else Rigid
-    steps: list[Step] = []
-    refined = []
-    for _, start in _different(tried):
-        result, last = _refine(fixed, moving, free(start.matrix), spacings[0], 30, cost, watch)
-        refined.append((last, start, result[0]))
-        steps.extend(result[1])
-    refined.sort(key=lambda entry: entry[0])
-    second = spacings[min(1, len(spacings) - 1)]
-    finalists = []
-    for _, start, transform in refined[:2]:
-        result, last = _refine(fixed, moving, transform, second, 30, cost, watch)
-        finalists.append((last, start, result[0]))
-        steps.extend(result[1])
-    finalists.sort(key=lambda entry: entry[0])
-    transform = finalists[0][2]
+    first, second, last = spacings[0], spacings[min(1, len(spacings) - 1)], spacings[-1]
+    refined = [
+        _refine(pairs, _Trial(start, free(start.matrix)), first, 30, target, watch)
+        for _, start in _different(tried)
+    ]
+    refined.sort(key=_Trial.doubtful)
+    finalists = [_refine(pairs, trial, second, 30, target, watch) for trial in refined[:2]]
+    finalists.sort(key=_Trial.doubtful)
     margin = _margin(finalists, refined)
     final = Affine if kind == "affine" else Rigid
+    winner = replace(finalists[0], transform=final(finalists[0].transform.numpy()))
     for spacing in spacings[1:] or spacings:
-        matrix = transform.numpy()
-        result, _ = _refine(fixed, moving, final(matrix), spacing, 60, cost, watch)
-        transform = result[0]
-        steps.extend(result[1])
-    improved = {start.name: value for value, start, _ in refined}
-    improved |= {start.name: value for value, start, _ in finalists[:1]}
+        winner = _refine(pairs, winner, spacing, 60, target, watch)
+    winner = _refine(pairs, winner, last, 60, target + EDGES * NGF(), watch)
+    improved = {trial.start.name: trial.cost for trial in (*refined, finalists[0])}
     candidates = sorted(
         (Candidate(start.name, improved.get(start.name, value)) for value, start in tried),
         key=lambda c: c.cost,
     )
-    return Aligned(transform, tuple(candidates), margin, tuple(steps))
+    return Aligned(winner.transform, tuple(candidates), margin, winner.history)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """A start, what became of it, its lowest cost on the last level, and all its steps."""
+
+    start: Start
+    transform: Linear
+    cost: float = float("inf")
+    history: tuple[Step, ...] = ()
+
+    def doubtful(self) -> float:
+        """The cost; where two are almost equal, the header is believed."""
+        return self.cost - BELIEF if self.start.name == "header" else self.cost
 
 
 def _spacings(fixed: Content) -> list[float]:
@@ -122,9 +135,14 @@ def _coarse(content: Content, spacing: float) -> Image:
 
 
 def _scored(
-    fixed: Content, moving: Content, spacing: float, kind: str, cost: Similarity, count: int
+    fixed: Content,
+    moving: Content,
+    coarse: tuple[Image, Image],
+    kind: str,
+    cost: Similarity,
+    count: int,
 ) -> list[tuple[float, Start]]:
-    f, m = _coarse(fixed, spacing), _coarse(moving, spacing)
+    f, m = coarse
     prepared_f, prepared_m = cost.prepare(f), cost.prepare(m)
     everything = starts(
         fixed.image,
@@ -134,17 +152,22 @@ def _scored(
         count=count,
         scale=kind == "affine",
     )
+    # what overlaps is counted against the smaller of the two contents
+    sizes = [abs(np.linalg.det(i.grid.affine)) * np.prod(i.grid.shape) for i in coarse]
+    share = sizes[0] / min(sizes)
     scored = []
     for start in everything:
         index = (m.grid.inverse @ start.matrix @ f.grid.affine)[:-1]
         data, valid = warp(prepared_m.data, None, index, index[:, :-1], shape=f.grid.shape)
         if f.mask is not None:
             valid = valid * f.mask
-        overlap = float(valid.mean())
+        overlap = float(valid.mean()) * share
         warped = prepared_f.with_data(data).with_mask(valid)
         value = float(cost.compare(prepared_f, warped)) if overlap > 0.02 else 2.0
         # little overlap makes chance agreement likely
-        scored.append((value + max(0.0, 0.5 - overlap), start))
+        value += max(0.0, 0.5 - overlap)
+        strain = float(stretch(torch.as_tensor(start.matrix[None, :-1, :-1])))
+        scored.append((value + STIFFNESS * strain, start))
     return sorted(scored, key=lambda entry: entry[0])
 
 
@@ -168,34 +191,33 @@ def _rotation(matrix: np.ndarray) -> np.ndarray:
 
 
 def _refine(
-    fixed: Content,
-    moving: Content,
-    transform: Linear,
+    pairs: dict[float, tuple[Image, Image]],
+    trial: _Trial,
     spacing: float,
     steps: int,
-    cost: Similarity,
+    target: Objective,
     watch: Callable[[Step], None] | None,
-) -> tuple[tuple[Linear, tuple[Step, ...]], float]:
+) -> _Trial:
     result = optimise(
-        _coarse(fixed, spacing),
-        _coarse(moving, spacing),
-        transform,
-        cost=Objective(((1.0, cost),)),
-        optimiser=LBFGS(first=spacing / 4),
+        *pairs[spacing],
+        trial.transform,
+        cost=target,
+        optimiser=LBFGS(first=spacing / 4, longest=2 * spacing),
         levels=(Level(0.0, steps, 0.005, 4),),
-        stage=transform.name,  # type: ignore[arg-type]
+        stage=trial.transform.name,  # type: ignore[arg-type]
         watch=watch,
     )
     assert isinstance(result.transform, Linear)
     history = tuple(replace(step, level=round(spacing)) for step in result.history)
-    return (result.transform, history), min(step.cost for step in result.history)
+    cost = min(step.cost for step in history)
+    return _Trial(trial.start, result.transform, cost, trial.history + history)
 
 
-def _margin(finalists: list, refined: list) -> float:
-    best = _rotation(finalists[0][2].numpy())
+def _margin(finalists: list[_Trial], refined: list[_Trial]) -> float:
+    best = _rotation(finalists[0].transform.numpy())
     rivals = [
-        value
-        for value, _, transform in [*refined[2:], *finalists[1:]]
-        if angle(best, _rotation(transform.numpy())) > APART
+        trial.cost
+        for trial in [*refined[2:], *finalists[1:]]
+        if angle(best, _rotation(trial.transform.numpy())) > APART
     ]
-    return min(rivals) - finalists[0][0] if rivals else float(torch.inf)
+    return min(rivals) - finalists[0].cost if rivals else float(torch.inf)

@@ -57,7 +57,10 @@ def starts(
     count: int,
     scale: bool,
 ) -> list[Start]:
-    """Header, centres, moments and `count` rotations; with `scale`, also at the size ratio."""
+    """Header, centres, places within the larger image, moments and `count` rotations.
+
+    With `scale`, moments and rotations are also tried at the ratio of the sizes.
+    """
     dim = fixed.dim
     f, m = fixed_moments, moving_moments
     identity = np.eye(dim)
@@ -66,6 +69,13 @@ def starts(
         Start("geometric centres", about(identity, fixed.grid.centre, moving.grid.centre)),
         Start("centres of mass", about(identity, f.centre, m.centre)),
     ]
+    found.extend(
+        Start(
+            "centres " + " ".join(f"{mm:+.0f}" for mm in offset),
+            about(identity, fixed.grid.centre, moving.grid.centre + offset),
+        )
+        for offset in _places(fixed, moving)
+    )
     ratio = float(np.exp(np.mean(np.log(m.spread / f.spread))))
     sizes = [1.0, ratio] if scale and abs(np.log(ratio)) > 0.08 else [1.0]
     for signs in product((1, -1), repeat=dim):
@@ -82,6 +92,15 @@ def starts(
             for size in sizes
         )
     return found
+
+
+def _places(fixed: Image, moving: Image) -> list[np.ndarray]:
+    """Where the centre of the smaller box may lie in the larger, (D,) mm each, but the middle."""
+    boxes = [np.abs(i.grid.affine[:-1, :-1]) @ i.grid.shape for i in (fixed, moving)]
+    spare = np.abs(boxes[0] - boxes[1])
+    spare[spare < 0.2 * np.maximum(*boxes)] = 0
+    steps = [np.linspace(-0.5, 0.5, 5) * s if s else [0.0] for s in spare]
+    return [np.array(offset) for offset in product(*steps) if np.any(offset)]
 
 
 def _sized(size: float) -> str:

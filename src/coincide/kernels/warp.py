@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
@@ -55,6 +56,30 @@ def warp(
     return torch_warp.warp(volume, field, index, scale, clamp)
 
 
+def warp_linear(
+    volume: Volume, index: Tensor, shape: tuple[int, ...], *, clamp: bool = False
+) -> tuple[Volume, Volume]:
+    """Sample `volume` linearly at the positions index · (voxel, 1), as `warp` does.
+
+    Args:
+        volume: (B, C, *M) values.
+        index: (D, D+1) from a voxel of the result to a voxel of `volume`; may need its gradient.
+        shape: *S of the result.
+        clamp: Continue the border value everywhere outside instead of giving zero.
+
+    Returns:
+        The samples (B, C, *S) and where they are inside `volume` (B, 1, *S), 0 or 1.
+        Differentiable in `volume` and `index`.
+    """
+    if volume.device.type == "cpu" and not volume.requires_grad:
+        return _Linear.apply(volume, index, shape, clamp)  # type: ignore[return-value]
+    dim = len(shape)
+    axes = [torch.arange(n, dtype=index.dtype, device=index.device) for n in shape]
+    voxel = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
+    field = (index[:, :-1] @ voxel + index[:, -1:]).reshape(1, dim, *shape).to(volume.device)
+    return warp(volume, field, np.zeros((dim, dim + 1)), np.eye(dim), clamp=clamp)
+
+
 def _resample(
     volume: Volume, index: np.ndarray, shape: tuple[int, ...], clamp: bool
 ) -> tuple[Volume, Volume]:
@@ -62,11 +87,43 @@ def _resample(
     valid = volume.new_empty(volume.shape[0], 1, *shape)
     source, target, known = lifted(volume), lifted(out), lifted(valid)
     matrix = lifted_matrix(index, source.dtype)
-    still = np.broadcast_to(np.zeros(1, source.dtype), (3, *target.shape[2:]))
+    still = _still(target)
     keep = source.dtype.type(clamp)
     for b in range(len(source)):
         native.warp(source[b], still, matrix, matrix, keep, target[b], known[b, 0])
     return out, valid
+
+
+def _still(target: np.ndarray) -> np.ndarray:
+    """A displacement of zero for every voxel of (B, C, X, Y, Z), without memory of its own."""
+    return np.broadcast_to(np.zeros(1, target.dtype), (3, *target.shape[2:]))
+
+
+class _Linear(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, volume: Volume, index: Tensor, shape: tuple[int, ...], clamp: bool
+    ) -> tuple[Volume, Volume]:
+        ctx.save_for_backward(volume, index)
+        ctx.clamp = clamp
+        out, valid = _resample(volume, index.detach().numpy(), shape, clamp)
+        ctx.mark_non_differentiable(valid)
+        return out, valid
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        volume, index = ctx.saved_tensors
+        source, grad = lifted(volume), lifted(gradients[0])
+        matrix = lifted_matrix(index.detach().numpy(), source.dtype)
+        keep, still, dim = source.dtype.type(ctx.clamp), _still(grad), len(index)
+        rows = np.empty((grad.shape[2] * grad.shape[3], 3, 4))
+        total = np.zeros((3, 4))
+        for b in range(len(source)):
+            native.index_gradient(source[b], still, matrix, keep, grad[b], rows)
+            total += rows.sum(0)
+        to_index = torch.as_tensor(total[3 - dim :, 3 - dim :], dtype=index.dtype)
+        return None, to_index, None, None
 
 
 class _Warp(Function):

@@ -1,5 +1,6 @@
 """Compositive: smoothed forces composed with a displacement field, as in greedy and demons."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from coincide.kernels.warp import warp
 from coincide.objective import Similarity
 from coincide.optimise.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
-from coincide.space.grid import tensor
+from coincide.space.grid import applied
 from coincide.space.image import Image
 from coincide.space.shapes import Field
 from coincide.transforms.displacement import Displacement
@@ -33,6 +34,9 @@ class Compositive(Optimiser):
 
     where $\epsilon$ makes the largest step `step` voxels. With several similarities each force is
     divided by its root mean square $r_s$, so that weights compare directions, not units.
+
+    A step has a fixed length, so the cost may rise near the end; the field of the lowest cost is
+    the one kept, and images that coincide already stay as they are.
 
     Lengths are counted in voxels of the level, because the scheme is one of scales: on every
     level the field may bend as much, relative to its voxels, as on the others.
@@ -76,9 +80,11 @@ class CompositiveRun(Run):
         # one sigma in mm along all axes: coarse axes of thick slices are smoothed by fewer voxels
         self.ratio = grid.fineness
         world = problem.transform.field.detach()  # type: ignore[union-attr]
-        to_voxels = tensor(np.linalg.inv(self.scale), world)
-        self.field: Field = torch.einsum("de,be...->bd...", to_voxels, world).contiguous()
-        self.force, self.spare = torch.empty_like(self.field), torch.empty_like(self.field)
+        self.field: Field = applied(np.linalg.inv(self.scale), world)
+        self.best, self.lowest = self.field, math.inf
+        # the field now, the best so far, and the next
+        self.buffers = self.field, torch.empty_like(self.field), torch.empty_like(self.field)
+        self.force = torch.empty_like(self.field)
         self.total = torch.empty_like(self.field)
         self.pairs = [
             (weight, term, term.prepare(problem.fixed), term.prepare(problem.moving))
@@ -108,22 +114,24 @@ class CompositiveRun(Run):
             value = self._penalty(term, weight)
             values[str(term)] = value
             cost += weight * value
+        if cost < self.lowest:
+            self.best, self.lowest = self.field, cost
         gaussian(self.total, self._sigma(self.rule.update), out=self.total)
         longest = largest(self.total, self.metric)
         if longest > 0:
             step = self.rule.step * self.unit / longest
-            compose(self.field, self.total, step, out=self.spare)
-            self.field, self.spare = self.spare, self.field
-            gaussian(self.field, self._sigma(self.rule.field), out=self.field)
+            after = next(b for b in self.buffers if b is not self.field and b is not self.best)
+            compose(self.field, self.total, step, out=after)
+            self.field = gaussian(after, self._sigma(self.rule.field), out=after)
         return cost, values
 
     def finish(self) -> Transform:
-        """The displacement in millimetres."""
-        world = torch.einsum("de,be...->bd...", tensor(self.scale, self.field), self.field)
+        """The displacement of the lowest cost, in millimetres."""
+        world = applied(self.scale, self.best)
         transform = self.problem.transform
         return Displacement(
             transform.spacing,  # type: ignore[arg-type]
-            field=world.contiguous(),
+            field=world,
             grid=self.problem.fixed.grid,
         )
 
@@ -150,11 +158,10 @@ class CompositiveRun(Run):
 
     def _penalty(self, term: object, weight: float) -> float:
         problem = self.problem
-        world = torch.einsum("de,be...->bd...", tensor(self.scale, self.field), self.field)
+        world = applied(self.scale, self.field)
         trial = Displacement(field=world, grid=problem.fixed.grid)
         value = term(Alignment(problem.fixed, problem.moving, trial)).sum()  # type: ignore[operator]
         (slope,) = torch.autograd.grad(value, trial.field)
         value = value.detach()
-        to_voxels = tensor(np.linalg.inv(self.scale), slope)
-        self.total.sub_(torch.einsum("de,be...->bd...", to_voxels, slope), alpha=weight)
+        self.total.sub_(applied(np.linalg.inv(self.scale), slope), alpha=weight)
         return float(value) / len(world)

@@ -1,5 +1,6 @@
 """L-BFGS: quasi-Newton steps with a backtracking search, for few parameters and smooth costs."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ class LBFGS(Optimiser):
 
     Args:
         first: Length of the first trial step, mm (> 0).
+        longest: Length that no step exceeds, mm; far away a cost may be low by chance.
         memory: Number of past steps that shape the next (1 or more).
 
     References:
@@ -27,6 +29,7 @@ class LBFGS(Optimiser):
     """
 
     first: float = 1.0
+    longest: float = math.inf
     memory: int = 10
 
     def start(self, problem: Problem) -> "LBFGSRun":
@@ -58,6 +61,7 @@ class LBFGSRun(Run):
             self.exhausted = True
             return before
         length = 1.0 if self.pairs else self.rule.first / size
+        length = min(length, self.rule.longest / size)
         for _ in range(8):
             there = self.here + length * direction
             cost, values, slope = self._evaluate(there)

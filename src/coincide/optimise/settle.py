@@ -6,8 +6,9 @@ import torch
 from coincide.kernels.smooth import gaussian
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field
-from coincide.transforms.displacement import Displacement, upsampled
+from coincide.transforms.displacement import Displacement
 from coincide.transforms.jacobian import determinant
+from coincide.transforms.sampled import upsampled
 
 LEAST = 0.05  # volume change below which a place counts as about to fold
 

@@ -153,3 +153,8 @@ class Grid:
 def tensor(affine: np.ndarray, like: Tensor) -> Tensor:
     """A matrix of the geometry as a tensor with the dtype and device of `like`."""
     return torch.as_tensor(np.array(affine), dtype=like.dtype, device=like.device)
+
+
+def applied(matrix: np.ndarray, field: Tensor) -> Tensor:
+    """A (D, D) matrix of the geometry applied to every vector of (B, D, *S)."""
+    return (tensor(matrix, field) @ field.flatten(2)).view(field.shape)

@@ -5,11 +5,12 @@ from typing import Literal
 import numpy as np
 import torch
 from scipy.ndimage import spline_filter1d
+from torch import Tensor
 
 from coincide.kernels.native import interpolate
 from coincide.kernels.native.jit import lifted, lifted_field, lifted_matrix
-from coincide.kernels.warp import warp
-from coincide.space.grid import Grid
+from coincide.kernels.warp import warp, warp_linear
+from coincide.space.grid import Grid, tensor
 from coincide.space.image import Image
 from coincide.space.shapes import Field, Points, Volume
 
@@ -21,7 +22,7 @@ def resample(
     grid: Grid,
     displacement: Field | None = None,
     *,
-    after: np.ndarray | None = None,
+    after: np.ndarray | Tensor | None = None,
     interpolation: Interpolation = "linear",
 ) -> Image:
     """The image seen at the displaced voxels of another grid; zero outside.
@@ -31,6 +32,7 @@ def resample(
         grid: Where the result lies.
         displacement: (B, D, *S) on `grid`, mm; None: none.
         after: (D+1, D+1) linear map applied to the displaced positions, mm to mm; None: none.
+            A tensor without a displacement keeps its gradient.
         interpolation: `linear` (differentiable); `nearest`; `cubic` (interpolating B-spline);
             `label`: the label with the largest linear weight, exact for every integer type.
 
@@ -40,29 +42,37 @@ def resample(
     Raises:
         ValueError: for an unknown interpolation, or `linear` and `cubic` of an integer image.
     """
-    to_index = image.grid.inverse if after is None else image.grid.inverse @ after
-    index, scale = (to_index @ grid.affine)[:-1], to_index[:-1, :-1]
     if interpolation in ("linear", "cubic") and not image.data.is_floating_point():
         raise ValueError(
             f"{interpolation} interpolation would invent values between labels; "
             "use nearest or label, or image.float()"
         )
-    weight = torch.ones_like(image.data[:, :1], dtype=torch.float32)
-    if image.mask is not None:
-        weight = image.mask.to(torch.float32)
+    slope, after = after, after.detach().cpu().numpy() if isinstance(after, Tensor) else after
+    to_index = image.grid.inverse if after is None else image.grid.inverse @ after
+    index, scale = (to_index @ grid.affine)[:-1], to_index[:-1, :-1]
     if interpolation == "linear":
-        if image.mask is None:
-            data, valid = warp(
-                image.data, displacement, index, scale, shape=grid.shape, clamp=False
+        clamp = image.mask is not None
+        if isinstance(slope, Tensor) and slope.requires_grad and displacement is None:
+            there, here = tensor(image.grid.inverse, slope), tensor(grid.affine, slope)
+            data, valid = warp_linear(
+                image.data, (there @ slope @ here)[:-1], grid.shape, clamp=clamp
             )
+        else:
+            data, valid = warp(
+                image.data, displacement, index, scale, shape=grid.shape, clamp=clamp
+            )
+        if image.mask is None:
             return Image(data, grid, valid.detach())
-        data, _ = warp(image.data, displacement, index, scale, shape=grid.shape)
     elif interpolation in ("nearest", "cubic", "label"):
         data = _without_gradient(image, grid.shape, displacement, (index, scale), interpolation)
     else:
         raise ValueError(
             f"no interpolation is called {interpolation!r}; known: linear, nearest, cubic, label"
         )
+    if image.mask is None:
+        weight = torch.ones_like(image.data[:, :1], dtype=torch.float32)
+    else:
+        weight = image.mask.to(torch.float32)
     still = None if displacement is None else displacement.detach()
     valid, _ = warp(weight, still, index, scale, shape=grid.shape)
     return Image(data, grid, valid)

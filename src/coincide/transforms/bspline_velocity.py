@@ -6,7 +6,7 @@ from coincide.registry import named
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
 from coincide.transforms.bspline import BSpline
-from coincide.transforms.displacement import carried, shifted
+from coincide.transforms.sampled import carried, shifted
 from coincide.transforms.transform import Transform
 from coincide.transforms.velocity import integrated
 

@@ -94,7 +94,8 @@ class Linear(Transform):
             )
         if inner is None:
             return total
-        return total + torch.einsum("bde,be...->bd...", matrix[:, :-1, :-1].to(dtype), inner)
+        moved = torch.baddbmm(total.flatten(2), matrix[:, :-1, :-1].to(dtype), inner.flatten(2))
+        return moved.view(len(moved), *inner.shape[1:])
 
     def inverse(self) -> "Affine":
         """The exact inverse, as an affine."""

@@ -1,19 +1,16 @@
 """Velocity: a stationary velocity field whose exponential is the transform."""
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from coincide.kernels.update import exponential, largest
 from coincide.registry import named
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
-from coincide.transforms.displacement import carried, shifted, upsampled
-from coincide.transforms.transform import Transform
+from coincide.transforms.sampled import Sampled, carried, shifted
 
 
 @named("velocity")
-class Velocity(Transform):
+class Velocity(Sampled):
     r"""Diffeomorphism $T = \exp(v)$: points flow along $v$ for unit time.
 
     The exponential is taken by scaling and squaring, with as many squarings as keep every step
@@ -27,15 +24,6 @@ class Velocity(Transform):
     References:
         Arsigny et al. (2006), doi:10.1007/11866565_113.
     """
-
-    def __init__(
-        self, spacing: float = 0.0, *, field: Tensor | None = None, grid: Grid | None = None
-    ):
-        super().__init__()
-        self.spacing, self.grid = spacing, grid
-        if grid is not None:
-            zero = torch.zeros(1, grid.dim, *grid.shape)
-            self.field = nn.Parameter(zero if field is None else field.detach())
 
     def integrated(self) -> Field:
         """Displacement exp(v) - id on the grid of the velocity, mm, (B, D, *S)."""
@@ -53,19 +41,6 @@ class Velocity(Transform):
     def inverse(self) -> "Velocity":
         """The flow backwards in time."""
         return Velocity(self.spacing, field=-self.field, grid=self.grid)
-
-    def on(self, grid: Grid) -> "Velocity":
-        """The same velocity resampled to `grid` at its own spacing."""
-        own = grid.shrink(grid.factors(self.spacing)) if self.spacing else grid
-        if self.grid is None:
-            return Velocity(self.spacing, grid=own)
-        field = upsampled(self.field.detach(), self.grid, own)
-        return Velocity(self.spacing, field=field, grid=own)
-
-    def _placed(self) -> Grid:
-        if self.grid is None:
-            raise ValueError("this velocity has no grid yet; call .on(grid) first")
-        return self.grid
 
 
 def integrated(velocity: Field, grid: Grid) -> Field:

@@ -8,7 +8,20 @@ whatever the radius.
 import numpy as np
 from numba import prange
 
-from coincide.kernels.native.jit import loop
+from coincide.kernels.native.jit import inline, loop
+
+
+@inline
+def slide(sums, j, radius, column):
+    """Move the sums over rows j - radius ... j + radius one row on."""
+    if j + radius < sums.shape[1]:
+        for q in range(sums.shape[0]):
+            for k in range(sums.shape[2]):
+                column[q, k] += sums[q, j + radius, k]
+    if j - radius - 1 >= 0:
+        for q in range(sums.shape[0]):
+            for k in range(sums.shape[2]):
+                column[q, k] -= sums[q, j - radius - 1, k]
 
 
 @loop
@@ -52,14 +65,7 @@ def correlate(fixed, warped, mask, radius, floor, chunks, value, a, b, c):
                 continue
             column[:] = zero
             for j in range(-ry, Y):
-                if j + ry < Y:
-                    for q in range(6):
-                        for k in range(Z):
-                            column[q, k] += sums[q, j + ry, k]
-                if j - ry - 1 >= 0:
-                    for q in range(6):
-                        for k in range(Z):
-                            column[q, k] -= sums[q, j - ry - 1, k]
+                slide(sums, j, ry, column)
                 if j < 0:
                     continue
                 n = sf = sw = sff = sww = sfw = zero
@@ -135,14 +141,7 @@ def spread(fixed, warped, mask, a, b, c, radius, scale, chunks, out):
                 continue
             column[:] = zero
             for j in range(-ry, Y):
-                if j + ry < Y:
-                    for q in range(3):
-                        for k in range(Z):
-                            column[q, k] += sums[q, j + ry, k]
-                if j - ry - 1 >= 0:
-                    for q in range(3):
-                        for k in range(Z):
-                            column[q, k] -= sums[q, j - ry - 1, k]
+                slide(sums, j, ry, column)
                 if j < 0:
                     continue
                 sa = sb = sc = zero

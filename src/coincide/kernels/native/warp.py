@@ -93,13 +93,35 @@ def warp(volume, field, index, scale, keep, out, valid):
                 line[k] = weight[k] * (a + fx * (d - a))
 
 
+@inline
+def slopes(volume, grad, i, j, step, address, fraction, free, weight, total):
+    """For one row: weight · sum_c grad_c ∂volume_c/∂index, into `total` (3, K)."""
+    sx, sy, sz = step
+    total[:] = 0
+    for c in range(volume.shape[0]):
+        q, g = volume[c], grad[c, i, j]
+        for k in range(address.size):
+            p = address[k]
+            fx, fy, fz = fraction[0, k], fraction[1, k], fraction[2, k]
+            ex, ey, ez = 1 - fx, 1 - fy, 1 - fz
+            a, b, d, e = q[p], q[p + sz], q[p + sy], q[p + sy + sz]
+            h = p + sx
+            r, s, t, w = q[h], q[h + sz], q[h + sy], q[h + sy + sz]
+            x = ey * (ez * (r - a) + fz * (s - b)) + fy * (ez * (t - d) + fz * (w - e))
+            y = ex * (ez * (d - a) + fz * (e - b)) + fx * (ez * (t - r) + fz * (w - s))
+            z = ex * (ey * (b - a) + fy * (e - d)) + fx * (ey * (s - r) + fy * (w - t))
+            total[0, k] += g[k] * free[0, k] * weight[k] * x
+            total[1, k] += g[k] * free[1, k] * weight[k] * y
+            total[2, k] += g[k] * free[2, k] * weight[k] * z
+
+
 @loop
 def field_gradient(volume, field, index, scale, keep, grad, out):
-    """Gradient with respect to the displacement: out = scaleᵀ · sum_c grad_c ∂volume_c/∂index."""
+    """Gradient with respect to the displacement: out = scaleᵀ · slopes."""
     channels, X, Y, Z = volume.shape
     _, I, J, K = grad.shape
     flat = volume.reshape(channels, X * Y * Z)
-    sx, sy, sz = strides(X, Y, Z)
+    step = strides(X, Y, Z)
     for row in prange(I * J):
         i = row // J
         j = row - i * J
@@ -108,32 +130,48 @@ def field_gradient(volume, field, index, scale, keep, grad, out):
         weight = np.empty(K, volume.dtype)
         known = np.empty(K, volume.dtype)
         free = np.empty((3, K), volume.dtype)
+        total = np.empty((3, K), volume.dtype)
         size = (X, Y, Z)
         locate(i, j, field, index, scale, size, keep, address, fraction, free, weight, known)
-        total = np.zeros((3, K), volume.dtype)
-        for c in range(channels):
-            q, g = flat[c], grad[c, i, j]
-            for k in range(K):
-                p = address[k]
-                fx, fy, fz = fraction[0, k], fraction[1, k], fraction[2, k]
-                ex, ey, ez = 1 - fx, 1 - fy, 1 - fz
-                a, b, d, e = q[p], q[p + sz], q[p + sy], q[p + sy + sz]
-                h = p + sx
-                r, s, t, w = q[h], q[h + sz], q[h + sy], q[h + sy + sz]
-                x = ey * (ez * (r - a) + fz * (s - b)) + fy * (ez * (t - d) + fz * (w - e))
-                y = ex * (ez * (d - a) + fz * (e - b)) + fx * (ez * (t - r) + fz * (w - s))
-                z = ex * (ey * (b - a) + fy * (e - d)) + fx * (ey * (s - r) + fy * (w - t))
-                total[0, k] += g[k] * free[0, k] * x
-                total[1, k] += g[k] * free[1, k] * y
-                total[2, k] += g[k] * free[2, k] * z
+        slopes(flat, grad, i, j, step, address, fraction, free, weight, total)
         for axis in range(3):
             line = out[axis, i, j]
             for k in range(K):
-                line[k] = weight[k] * (
+                line[k] = (
                     scale[0, axis] * total[0, k]
                     + scale[1, axis] * total[1, k]
                     + scale[2, axis] * total[2, k]
                 )
+
+
+@loop
+def index_gradient(volume, field, index, keep, grad, out):
+    """Gradient with respect to `index`: one (3, 4) for each row of voxels, to be summed."""
+    channels, X, Y, Z = volume.shape
+    _, I, J, K = grad.shape
+    flat = volume.reshape(channels, X * Y * Z)
+    step = strides(X, Y, Z)
+    for row in prange(I * J):
+        i = row // J
+        j = row - i * J
+        address = np.empty(K, np.int32)
+        fraction = np.empty((3, K), volume.dtype)
+        weight = np.empty(K, volume.dtype)
+        known = np.empty(K, volume.dtype)
+        free = np.empty((3, K), volume.dtype)
+        total = np.empty((3, K), volume.dtype)
+        size = (X, Y, Z)
+        locate(i, j, field, index, index, size, keep, address, fraction, free, weight, known)
+        slopes(flat, grad, i, j, step, address, fraction, free, weight, total)
+        for axis in range(3):
+            first, second = volume.dtype.type(0), volume.dtype.type(0)
+            for k in range(K):
+                first += total[axis, k]
+                second += total[axis, k] * volume.dtype.type(np.int32(k))
+            out[row, axis, 0] = first * i
+            out[row, axis, 1] = first * j
+            out[row, axis, 2] = second
+            out[row, axis, 3] = first
 
 
 @loop
