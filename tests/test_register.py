@@ -132,6 +132,22 @@ def test_the_same_contrast_is_noticed():
     assert result.settings["objective"] == PRESETS["brain-mr"].objective
 
 
+@pytest.mark.parametrize("preset", ["brain-mr", "brain-multimodal", "abdomen"])
+def test_a_slab_is_not_drawn_to_what_lies_beyond_it(small, preset):
+    whole = small.moving
+    slab = whole.crop((0, 0, 10), (*whole.grid.shape[:2], 22))
+    result = register(small.fixed, slab, preset=preset, initial="header")
+    at = whole.grid.to_index(small.truth.inverse()(small.points)[0].detach().numpy())
+    seen = torch.as_tensor((at[:, 2] > 11) & (at[:, 2] < 20))
+    with torch.no_grad():
+        points = small.points[:, seen]
+        error = (small.truth(result.transform(points)) - points).norm(dim=-1)
+        beyond = apart(result.transform, Affine(np.eye(4)), small.points)
+    assert float(error.median()) < 0.8
+    assert float(beyond.max()) < 6
+    assert evaluate(result).regularity.folding_percent == 0
+
+
 def test_the_same_run_gives_the_same_bits(small, first):
     again = register(small.fixed, small.moving, preset=SHORT, initial="header")
     for one, other in ((first.transform, again.transform), (first.inverse, again.inverse)):

@@ -26,8 +26,8 @@ class Preset:
         optimisers: One for each level, coarse to fine, as text; empty: chosen with the objective.
         steps: Steps on each level, coarse to fine; each level halves the voxel size of the one
             before, the last has that of the fixed image.
-        window: Intensities outside this range are cut, in the units of the file; empty: the
-            robust range of the content.
+        window: Hounsfield units outside this range are cut, in images that have values below
+            -500; empty: none are.
     """
 
     about: str
@@ -53,7 +53,12 @@ PRESETS = {
         optimisers=MULTIMODAL,
         window=(-1000.0, 500.0),
     ),
-    "abdomen": Preset("abdomens, CT or MR or both", objective="mind_ssc", optimisers=MULTIMODAL),
+    "abdomen": Preset(
+        "abdomens, CT or MR or both",
+        objective="mind_ssc",
+        optimisers=MULTIMODAL,
+        window=(-160.0, 240.0),
+    ),
     "cardiac": Preset(
         "one heart, two phases of a cine",
         linear="rigid",

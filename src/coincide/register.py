@@ -31,6 +31,8 @@ from coincide.transforms.linear import Affine, Linear
 from coincide.transforms.transform import Transform
 
 MARGIN = 10.0  # mm kept around the content
+AIR = -500.0  # values below this are taken for Hounsfield units
+COVERED = 0.98  # share of the fixed content that an image covers which needs no mask for its edge
 WORKING = 8_000_000  # voxels of the finest level at most
 
 
@@ -157,7 +159,7 @@ def _overruled(plan: Preset, transform: str | Transform | None) -> Preset:
 
 def _content(image: Image, plan: Preset, name: str) -> Content:
     image = image.float()
-    if plan.window:
+    if plan.window and float(image.data.min()) < AIR:
         low, high = plan.window
         image = image.with_data(image.data.clamp(low, high))
     return content(image, margin=MARGIN, name=name)
@@ -233,7 +235,9 @@ def _working(
     own = moving.image.grid
     source = at(moving.image, own.shrink(own.factors(target)))
     warped = pulled(source, linear, image.grid, interpolation="cubic")
-    if moving.image.mask is None:
+    inside = at(fixed.image.with_data(fixed.inside).with_mask(None), image.grid).data > 0.5
+    assert warped.mask is not None
+    if moving.image.mask is None and float(warped.mask[inside].mean()) > COVERED:
         warped = warped.with_mask(None)
     return image.to(device), warped.to(device)
 

@@ -26,7 +26,7 @@ LARGEST = 1_000_000  # voxels on the finest level
 KEPT = 6  # starts refined on the coarsest level
 STIFFNESS = 0.05  # weight of the stretch of the map beside the similarity
 EDGES = 3.0  # weight of the edges beside the similarity, on the finest level
-BELIEF = 0.003  # cost by which another start must be better than the header
+BELIEF = 0.02  # cost by which another orientation must be better than that of the header
 APART = 20.0  # degrees between starts that count as different
 
 
@@ -108,8 +108,8 @@ class _Trial:
     history: tuple[Step, ...] = ()
 
     def doubtful(self) -> float:
-        """The cost; where two are almost equal, the header is believed."""
-        return self.cost - BELIEF if self.start.name == "header" else self.cost
+        """The cost; where two are almost equal, the orientation of the header is believed."""
+        return self.cost - BELIEF if _upright(self.start) else self.cost
 
 
 def _spacings(fixed: Content) -> list[float]:
@@ -179,10 +179,17 @@ def _different(scored: list[tuple[float, Start]]) -> list[tuple[float, Start]]:
             chosen.append((value, start))
         if len(chosen) == KEPT:
             break
-    header = next((entry for entry in scored if entry[1].name == "header"), None)
-    if header is not None and all(start.name != "header" for _, start in chosen):
-        chosen.append(header)
+    # what the header says of the orientation, and of the position too, always has its chance
+    for said in (_upright, lambda start: start.name == "header"):
+        entry = next((entry for entry in scored if said(entry[1])), None)
+        if entry is not None and entry not in chosen:
+            chosen.append(entry)
     return chosen
+
+
+def _upright(start: Start) -> bool:
+    turn = _rotation(start.matrix)
+    return angle(turn, np.eye(len(turn))) <= APART
 
 
 def _rotation(matrix: np.ndarray) -> np.ndarray:
