@@ -76,7 +76,7 @@ def align(
     pairs = {s: (_coarse(fixed, s), _coarse(moving, s)) for s in spacings}
     tried = _scored(fixed, moving, pairs[spacings[0]], kind, cost, rotations)
     free = SimilarityTransform if kind == "affine" else Rigid
-    first, second, last = spacings[0], spacings[min(1, len(spacings) - 1)], spacings[-1]
+    first, second = spacings[0], spacings[min(1, len(spacings) - 1)]
     refined = [
         _refine(pairs, _Trial(start, free(start.matrix)), first, 30, target, watch)
         for _, start in _different(tried)
@@ -87,9 +87,9 @@ def align(
     margin = _margin(finalists, refined)
     final = Affine if kind == "affine" else Rigid
     winner = replace(finalists[0], transform=final(finalists[0].transform.numpy()))
-    for spacing in spacings[1:] or spacings:
+    for spacing in spacings[1:-1]:
         winner = _refine(pairs, winner, spacing, 60, target, watch)
-    winner = _refine(pairs, winner, last, 60, target + EDGES * NGF(), watch)
+    winner = _refine(pairs, winner, spacings[-1], 60, target + EDGES * NGF(), watch)
     improved = {trial.start.name: trial.cost for trial in (*refined, finalists[0])}
     candidates = sorted(
         (Candidate(start.name, improved.get(start.name, value)) for value, start in tried),

@@ -11,6 +11,9 @@ from coincide.registry import named
 from coincide.transforms.transform import Transform
 
 
+ROUNDING = 1e-6  # share of the cost below which a promised fall is not worth a look
+
+
 @named("lbfgs")
 @dataclass(frozen=True)
 class LBFGS(Optimiser):
@@ -63,6 +66,9 @@ class LBFGSRun(Run):
         length = 1.0 if self.pairs else self.rule.first / size
         length = min(length, self.rule.longest / size)
         for _ in range(8):
+            if -length * fall < ROUNDING * abs(self.cost):
+                self.exhausted = True
+                break
             there = self.here + length * direction
             cost, values, slope = self._evaluate(there)
             if cost <= self.cost + 1e-4 * length * fall:
@@ -72,7 +78,7 @@ class LBFGSRun(Run):
             best = -fall * length / (2 * (cost - self.cost - length * fall))
             length *= min(max(best, 0.1), 0.5)
         # along a bad direction start afresh, along the gradient itself stop
-        self.exhausted = not self.pairs
+        self.exhausted = self.exhausted or not self.pairs
         self.pairs = []
         self._place(self.here)
         return before
