@@ -10,7 +10,6 @@ from coincide.optimise.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
 from coincide.transforms.transform import Transform
 
-
 ROUNDING = 1e-6  # share of the cost below which a promised fall is not worth a look
 
 
