@@ -14,10 +14,10 @@ from coincide.transforms.linear import Translation
 from worlds import noise, oblique
 
 SHAPES = {2: (26, 24), 3: (15, 16, 14)}
-ANY_RELATION = ("mi", "nmi")
-BLIND_TO_SIGN = ("lncc", "lncc_gaussian", "mind", "mind_ssc", "ngf")
-LINEAR = ("ncc", *BLIND_TO_SIGN, *ANY_RELATION)
-POINTWISE = ("lncc", "mi", "mse", "ncc", "nmi", "overlap")
+ANY_RELATION = ("correlation_ratio", "mi", "nmi")
+BLIND_TO_SIGN = ("edges", "lncc", "lncc_gaussian", "mind", "mind_ssc", "ngf")
+LINEAR = ("ncc", "ssim", *BLIND_TO_SIGN, *ANY_RELATION)
+POINTWISE = ("correlation_ratio", "huber", "lncc", "mi", "mse", "ncc", "nmi", "overlap")
 
 every_similarity = pytest.mark.parametrize("name", parts(Similarity))
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 import torch
+from scipy.ndimage import gaussian_filter
 
+from coincide.features.binned import binned
 from coincide.objective import Similarity
+from coincide.similarities.correlation_ratio import CorrelationRatio
+from coincide.similarities.edges import Edges
+from coincide.similarities.huber import Huber
 from coincide.similarities.landmarks import Landmarks
 from coincide.similarities.lncc import LNCC
 from coincide.similarities.mi import MI
@@ -14,6 +19,7 @@ from coincide.similarities.ncc import NCC
 from coincide.similarities.ngf import NGF
 from coincide.similarities.nmi import NMI
 from coincide.similarities.overlap import Overlap
+from coincide.similarities.ssim import SSIM
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 from worlds import noise
@@ -101,7 +107,6 @@ def test_mi_of_correlated_normal_noise_is_known():
 def test_nmi_is_the_ratio_of_entropies():
     fixed, moving = pair((30, 31), 0)
     found = cost(NMI(bins=16), fixed, moving)
-    from coincide.features.binned import binned
     from coincide.kernels.histogram import joint_histogram
 
     f, w = binned(fixed, 16), binned(moving, 16)
@@ -185,3 +190,84 @@ def test_landmarks_pull_on_every_transform(name):
 def test_landmarks_come_in_pairs():
     with pytest.raises(ValueError, match=r"\(3, 3\) fixed and \(2, 3\) moving"):
         Landmarks(np.zeros((3, 3)), np.zeros((2, 3)))
+
+
+@shapes
+@seeds
+def test_huber_is_quadratic_near_and_linear_far(shape, seed):
+    fixed, moving = pair(shape, seed)
+    away = abs((moving.data - fixed.data).numpy()) / fixed.data.numpy().std()
+    for delta in (0.1, 0.5, 2.0):
+        expected = np.where(away <= delta, away**2, delta * (2 * away - delta)).mean()
+        assert cost(Huber(delta=delta), fixed, moving) == pytest.approx(expected, rel=1e-12)
+    far = 1 + away.max()
+    expected = cost(MSE(), fixed, moving) / fixed.data.numpy().var()
+    assert cost(Huber(delta=float(far)), fixed, moving) == pytest.approx(expected, rel=1e-12)
+
+
+def test_huber_cares_less_for_a_lesion_than_the_squared_difference():
+    fixed, _ = pair((30, 31), 0)
+    sick = fixed.data.clone()
+    sick[..., 10:14, 10:14] += 10
+    moving = fixed.with_data(sick)
+    share = cost(Huber(), fixed, moving) * float(fixed.data.numpy().var())
+    assert share < 0.1 * cost(MSE(), fixed, moving)
+
+
+@shapes
+@seeds
+def test_the_correlation_ratio_is_the_variance_within_bins(shape, seed):
+    fixed, moving = pair(shape, seed)
+    bins = 16
+    f, w = binned(fixed, bins).data.numpy().ravel(), moving.data.numpy().ravel()
+    within = 0.0
+    for b in range(bins):
+        weight = np.clip(1 - abs(f - b), 0, None)
+        if weight.sum() > 0:
+            mean = np.average(w, weights=weight)
+            within += (weight * (w - mean) ** 2).sum()
+    found = cost(CorrelationRatio(bins=bins), fixed, moving)
+    assert found == pytest.approx(within / (w.size * w.var()), rel=1e-10)
+
+
+def test_the_correlation_ratio_knows_functions_from_chance():
+    fixed, _ = pair((60, 61), 0)
+    index = binned(fixed, 32).data.round()
+    fixed = fixed.with_data(index)
+    chosen = torch.rand(32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    function = fixed.with_data(chosen[index.long()])
+    assert cost(CorrelationRatio(), fixed, function) == pytest.approx(0, abs=1e-6)
+    # of independent images it misses one only by one degree of freedom a bin
+    other = fixed.with_data(noise((60, 61), seed=7, sigma=0, dtype=torch.float64))
+    assert cost(CorrelationRatio(), fixed, other) == pytest.approx(1 - 28 / 3660, abs=0.006)
+
+
+@shapes
+@seeds
+def test_ssim_is_the_published_formula_under_the_filters_of_scipy(shape, seed):
+    images = pair(shape, seed)
+    x, y = ((i.data.numpy() - i.data.numpy().mean()) / i.data.numpy().std() for i in images)
+    x, y = x[0, 0] / 6 + 0.5, y[0, 0] / 6 + 0.5
+
+    def mean(values):
+        return gaussian_filter(values, 1.5, mode="reflect", radius=5)
+
+    mx, my = mean(x), mean(y)
+    vx, vy, vxy = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
+    c1, c2 = 0.01**2, 0.03**2
+    ratio = (2 * mx * my + c1) * (2 * vxy + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    assert cost(SSIM(), *images) == pytest.approx(1 - ratio.mean(), rel=1e-9)
+
+
+def test_edges_compare_the_strength_of_edges_alone():
+    fixed, moving = pair((30, 31), 0)
+    grid = fixed.grid
+    strength = [np.hypot(*np.gradient(i.data.numpy()[0, 0])).ravel() for i in (fixed, moving)]
+    # an end of the image knows only one neighbour, as in NumPy
+    correlation = np.corrcoef(*strength)[0, 1]
+    assert cost(Edges(), fixed, moving) == pytest.approx(2 - 2 * correlation, rel=1e-9)
+    x, y = np.indices((30, 31)).astype(float)
+    along = Image(torch.tensor(np.sin(x / 3) + 0 * y)[None, None], grid)
+    steps = Image(torch.tensor(np.cumsum(abs(np.cos(x / 3)), 0))[None, None], grid)
+    # rising and falling edges at the same places
+    assert cost(Edges(), along, steps) < 0.15

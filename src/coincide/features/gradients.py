@@ -30,3 +30,8 @@ def edge_tensor(image: Image, eta: float) -> Image:
         for b in range(a, image.dim)
     ]
     return image.with_data(torch.stack(entries, 1))
+
+
+def edge_strength(image: Image) -> Image:
+    r"""Gradient magnitude $|\nabla I|$ of every channel, intensity per mm, (B, C, *S)."""
+    return image.with_data(gradient(image.data, image.grid).square().sum(2).sqrt())
