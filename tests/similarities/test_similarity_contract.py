@@ -14,7 +14,7 @@ from coincide.transforms.linear import Translation
 from worlds import noise, oblique
 
 SHAPES = {2: (26, 24), 3: (15, 16, 14)}
-ANY_RELATION = ("correlation_ratio", "mi", "nmi")
+ANY_RELATION = ("correlation_ratio", "local_mi", "local_nmi", "mi", "nmi")
 BLIND_TO_SIGN = ("edges", "lncc", "lncc_gaussian", "mind", "mind_ssc", "ngf")
 LINEAR = ("ncc", "ssim", *BLIND_TO_SIGN, *ANY_RELATION)
 POINTWISE = ("correlation_ratio", "huber", "lncc", "mi", "mse", "ncc", "nmi", "overlap")

@@ -13,6 +13,8 @@ from coincide.similarities.edges import Edges
 from coincide.similarities.huber import Huber
 from coincide.similarities.landmarks import Landmarks
 from coincide.similarities.lncc import LNCC
+from coincide.similarities.local_mi import LocalMI
+from coincide.similarities.local_nmi import LocalNMI
 from coincide.similarities.mi import MI
 from coincide.similarities.mse import MSE
 from coincide.similarities.ncc import NCC
@@ -271,3 +273,34 @@ def test_edges_compare_the_strength_of_edges_alone():
     steps = Image(torch.tensor(np.cumsum(abs(np.cos(x / 3)), 0))[None, None], grid)
     # rising and falling edges at the same places
     assert cost(Edges(), along, steps) < 0.15
+
+
+@pytest.mark.parametrize(("local", "whole"), [(LocalMI, MI), (LocalNMI, NMI)])
+def test_local_information_is_the_mean_of_that_under_the_weights_of_each_window(local, whole):
+    fixed, moving = pair((13, 25), 0)
+    radius, bins = 12, 9
+    part = local(radius=radius, bins=bins)
+    expected = total = 0.0
+    for x in (0, 12):
+        for y in (0, 12, 24):
+            tents = [
+                np.clip(1 - abs(np.arange(n) - c) / radius, 0, 1) for n, c in ((13, x), (25, y))
+            ]
+            weight = torch.tensor(np.outer(*tents))[None, None]
+            f, w = (whole(bins=bins).prepare(i) for i in (fixed, moving))
+            value = float(whole(bins=bins).compare(f, w.with_mask(weight)))
+            expected, total = expected + value * float(weight.sum()), total + float(weight.sum())
+    assert cost(part, fixed, moving) == pytest.approx(expected / total, rel=1e-9)
+
+
+@pytest.mark.parametrize(("local", "whole"), [(LocalMI, MI), (LocalNMI, NMI)])
+def test_local_information_sees_through_a_relation_that_changes_from_place_to_place(local, whole):
+    fixed, _ = pair((40, 120), 0)
+    # the contrast is reversed at one end, and independent at neither
+    slope = torch.linspace(-1, 1, 120, dtype=torch.float64).sign()
+    moving = fixed.with_data(fixed.data * slope)
+    other = moving.with_data(noise((40, 120), seed=8, sigma=1, dtype=torch.float64) * slope)
+    near = local(radius=20, bins=9)
+    gain = cost(near, fixed, other) - cost(near, fixed, moving)
+    part = whole(bins=9)
+    assert gain > 1.5 * (cost(part, fixed, other) - cost(part, fixed, moving))
