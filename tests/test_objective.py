@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from coincide.alignment import Alignment
 from coincide.objective import Penalty, Similarity, objective
 from coincide.registry import parts
+from coincide.similarities.labels import Labels
 from coincide.similarities.mse import MSE
 from coincide.similarities.overlap import Overlap
 from coincide.space.image import Image
+from coincide.space.pyramid import at
 from coincide.transforms.composite import Composite
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine
@@ -138,3 +140,84 @@ def test_the_linear_map_of_a_chain_still_receives_its_gradient():
     cost.sum().backward()
     assert float(affine.shift.grad.abs().max()) > 0
     assert float(alignment.transform.field.grad.abs().max()) > 0
+
+
+def test_label_maps_are_compared_as_by_their_indicator_images():
+    alignment = problem()
+    labels = [
+        i.with_data((2 * i.data).round().long().clamp(-1, 3) * 7)
+        for i in (alignment.fixed, alignment.moving)
+    ]
+    counted = (7, 21)
+    for mask in (None, (alignment.fixed.data > 0).float()):
+        aligned = Alignment(alignment.fixed.with_mask(mask), alignment.moving, alignment.transform)
+        pair = Alignment(labels[0].with_mask(mask), labels[1], alignment.transform)
+        found = Labels(values=counted).of(*labels)(aligned)
+        expected = Overlap(labels=counted)(pair)
+        assert found.detach().numpy() == pytest.approx(expected.detach().numpy(), rel=1e-5)
+        slopes = [
+            torch.autograd.grad(cost.sum(), alignment.transform.field)[0]
+            for cost in (found, expected)
+        ]
+        torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-7)
+
+
+def test_labels_that_the_fixed_map_has_count_unless_some_are_named():
+    alignment = problem()
+    fixed = alignment.fixed.with_data((alignment.fixed.data > 0).long() * 11)
+    moving = alignment.moving.with_data((alignment.moving.data > 0).long() * 11)
+    stray = moving.with_data(torch.where(moving.data == 0, 5, moving.data))
+    for kind in (lambda v: Labels(values=v).of, lambda v: Overlap(labels=v).of):
+        costs = [kind(v)(fixed, m)(alignment) for v in ((), (11,)) for m in (moving, stray)]
+        for cost in costs[1:]:
+            torch.testing.assert_close(cost, costs[0])
+    with pytest.raises(ValueError, match=r"no label is in both maps: .*\(11,\).*\(5, 11\).*\(5,\)"):
+        Labels(values=(5,)).of(fixed, stray)
+
+
+def test_a_pair_of_finer_images_is_compared_as_coarsely_as_the_registered_ones():
+    alignment = problem()
+    fixed, moving = alignment.fixed, alignment.moving
+    grid = fixed.grid
+    spots = [i.with_data((i.data > 0.5).long()) for i in (fixed, moving)]
+    coarse = grid.shrink(grid.factors(2 * grid.finest))
+    one, other = (at(i, coarse) for i in (fixed, moving))
+    aligned = Alignment(one, other, alignment.transform)
+    for pair, part in (((fixed, moving), MSE()), (spots, Overlap())):
+        found = part.of(*pair)(aligned)
+        small = [at(i, coarse) for i in pair]
+        torch.testing.assert_close(found, part(Alignment(*small, alignment.transform)))
+    assert len(aligned.prepared) == 2
+
+
+def test_a_term_without_its_data_says_how_to_give_them():
+    alignment = problem()
+    for name in ("labels", "landmarks"):
+        total = objective(f"mse + 0.5*{name}")
+        assert total.absent == (name,)
+        with pytest.raises(ValueError, match=rf"not given the {name} of both .*given\('{name}'"):
+            total(alignment)
+    points = alignment.fixed.grid.points()[0, :9].numpy()
+    total = total.given("landmarks", points, points).given("labels", None, None)
+    assert total.absent == ()
+    assert str(total) == "mse + 0.5*landmarks"
+    assert "landmarks" in total(alignment)[1]
+
+
+def test_other_data_see_the_linear_map_that_images_have_seen_already():
+    alignment = problem()
+    matrix = np.eye(4)
+    matrix[:-1] += 0.02 * np.random.default_rng(1).standard_normal((3, 4))
+    affine = Affine(matrix).requires_grad_(False)
+    whole = affine @ alignment.transform
+    points = alignment.fixed.grid.points()[0, ::40].numpy()
+    labels = [i.with_data((i.data > 0).long()) for i in (alignment.fixed, alignment.moving)]
+    total = objective("mse + labels + landmarks").given("landmarks", points, points)
+    total = (total + MSE().of(alignment.fixed, alignment.moving)).given("labels", *labels)
+    _, after = total.followed_by(affine, torch.device("cpu"))(alignment)
+    _, expected = total(Alignment(alignment.fixed, alignment.moving, whole))
+    _, without = total(alignment)
+    assert after["mse"] == without["mse"] != expected["mse"]
+    for name in ("labels", "landmarks", "mse of pair"):
+        assert after[name] == pytest.approx(expected[name], rel=1e-4)
+        assert after[name] != pytest.approx(without[name], rel=1e-3)

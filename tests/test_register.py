@@ -9,8 +9,11 @@ import torch
 from coincide.alignment import pulled
 from coincide.evaluate.evaluate import evaluate
 from coincide.files.read import read_image, read_labels
+from coincide.kernels.smooth import gaussian
+from coincide.objective import objective
 from coincide.presets import PRESETS, Preset
 from coincide.register import register
+from coincide.registry import build
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.synthetic.contrasts import remap
@@ -316,6 +319,108 @@ def test_unknown_names_are_answered_with_the_known(flat):
         register(flat.fixed, flat.moving, objective="mse + 0.1*bendin", initial="header")
     with pytest.raises(TypeError, match="cannot take a dict as an image; give a path"):
         register({}, flat.moving)
+
+
+@pytest.fixture(scope="module")
+def blank():
+    """A pair whose images show no structure inside, only its outlines and landmarks do."""
+    case = Case((32, 32, 32), degrees=4, shift=3, peak=3)
+    moving_labels = pulled(case.labels, case.truth, case.fixed.grid, interpolation="label")
+    fixed = case.fixed.with_data(gaussian(case.fixed.data, [4.0] * 3))
+    moving = pulled(fixed, case.truth, case.fixed.grid).with_mask(None)
+    return case, fixed, moving, moving_labels.with_mask(None)
+
+
+@pytest.mark.parametrize(
+    ("part", "rule"),
+    [("displacement", None), ("velocity(spacing=3)", "adam(rate=0.2)")],
+    ids=["compositive", "adam"],
+)
+def test_labels_lead_where_images_show_little(blank, part, rule):
+    case, fixed, moving, labels = blank
+    plain = objective("lncc(radius=3)")
+    guided = objective("lncc(radius=3) + labels").given("labels", case.labels, labels)
+    dice, error = [], []
+    for target in (plain, guided):
+        result = register(
+            fixed,
+            moving,
+            part,
+            objective=target,
+            optimiser=rule,
+            preset=SHORT,
+            initial=case.start,
+        )
+        scores = evaluate(result, fixed_labels=case.labels, moving_labels=labels)
+        dice.append(scores.overlap.mean_dice)
+        error.append(case.error(result.transform))
+        assert scores.regularity.folding_percent == 0
+    assert dice[1] > dice[0] + 0.02
+    assert error[1] < error[0]
+    assert result.settings["objective"] == "lncc(radius=3) + labels"
+
+
+@pytest.mark.parametrize(
+    ("part", "rule"),
+    [("displacement", None), ("bspline(spacing=6)", "adam(rate=0.2)")],
+    ids=["compositive", "adam"],
+)
+def test_landmarks_meet_also_after_a_linear_map(blank, part, rule):
+    case, fixed, moving, _ = blank
+    here = case.points[:, ::25]
+    with torch.no_grad():
+        there = case.truth.inverse()(here)
+    pair = here[0].numpy(), there[0].numpy()
+    target = objective("lncc(radius=3) + 0.5*landmarks").given("landmarks", *pair)
+    result = register(
+        fixed, moving, part, objective=target, optimiser=rule, preset=SHORT, initial=case.start
+    )
+    still = float(apart(case.start, case.truth.inverse(), here).mean())
+    left = evaluate(result, fixed_points=pair[0], moving_points=pair[1]).landmarks.tre_mean_mm
+    assert left < 0.35 * still
+
+
+def test_terms_without_data_are_refused_before_anything_is_done(small):
+    for name in ("labels", "landmarks"):
+        with pytest.raises(ValueError, match=f"the term '{name}' but was not given the {name} of"):
+            register(small.fixed, small.moving, objective=f"mse + {name}")
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.parametrize("similarity", ["local_mi", "correlation_ratio", "ssim", "huber", "edges"])
+def test_hippocampus_by_other_similarities(real_data, similarity):
+    folder = real_data / "hippocampus_t1"
+    fixed, moving = (read_image(folder / f"hippocampus_{n}_T1.nii.gz") for n in ("001", "003"))
+    labels = [read_labels(folder / f"hippocampus_{n}_label.nii.gz") for n in ("001", "003")]
+    start = register(fixed, moving, preset="affine")
+    linear = start.transform
+    result = register(fixed, moving, objective=similarity, preset="brain-mr", initial=linear)
+    before, after = (
+        evaluate(r, fixed_labels=labels[0], moving_labels=labels[1]) for r in (start, result)
+    )
+    assert after.overlap.mean_dice > before.overlap.mean_dice
+    assert after.regularity.folding_percent == 0
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.parametrize("beside", ["labels", "distance_map"])
+def test_labels_of_a_hippocampus_take_part(real_data, beside):
+    folder = real_data / "hippocampus_t1"
+    fixed, moving = (read_image(folder / f"hippocampus_{n}_T1.nii.gz") for n in ("001", "003"))
+    labels = [read_labels(folder / f"hippocampus_{n}_label.nii.gz") for n in ("001", "003")]
+    linear = register(fixed, moving, preset="affine").transform
+    target = objective("lncc(radius=3)") + build(beside).of(*labels)
+    dice = [
+        evaluate(
+            register(fixed, moving, objective=o, preset="brain-mr", initial=linear),
+            fixed_labels=labels[0],
+            moving_labels=labels[1],
+        ).overlap.mean_dice
+        for o in ("lncc(radius=3)", target)
+    ]
+    assert dice[1] > dice[0] + 0.03
 
 
 @pytest.mark.real

@@ -29,7 +29,7 @@ class Alignment:
     fixed: Image
     moving: Image
     transform: Transform
-    prepared: dict[Any, tuple[Image, Image]] = field(default_factory=dict)
+    prepared: dict[Any, Any] = field(default_factory=dict)
 
     @cached_property
     def displacement(self) -> Field:
@@ -56,7 +56,7 @@ class Alignment:
     def features(self, part: Any) -> tuple[Image, Image]:
         """Feature image of the fixed, and warped feature image of the moving, for a similarity."""
         if part not in self.prepared:
-            self.prepared[part] = part.prepare(self.fixed), part.prepare(self.moving)
+            self.prepared[part] = part.prepared(self.fixed, self.moving)
         fixed, moving = self.prepared[part]
         if moving is self.moving:
             return fixed, self.warped

@@ -1,7 +1,9 @@
 """Objective: a weighted sum of terms, written the same in Python, in files and in a terminal."""
 
+import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,7 +11,10 @@ from torch import Tensor
 from coincide.alignment import Alignment
 from coincide.registry import build, parts
 from coincide.space.image import Image
+from coincide.space.pyramid import at
 from coincide.space.shapes import PerPair
+from coincide.transforms.composite import Composite
+from coincide.transforms.linear import Linear
 
 
 class Term(ABC):
@@ -41,6 +46,10 @@ class Similarity(Term):
         """The image, or the feature image, that is warped and compared; computed once a level."""
         return image
 
+    def prepared(self, fixed: Image, moving: Image) -> tuple[Image, Image]:
+        """Both images prepared; for features of one that depend on what the other shows."""
+        return self.prepare(fixed), self.prepare(moving)
+
     @abstractmethod
     def compare(self, fixed: Image, warped: Image) -> PerPair:
         """Cost of two (feature) images on one grid, (B,); only where `warped.mask` counts."""
@@ -50,8 +59,37 @@ class Similarity(Term):
         return self.compare(*alignment.features(self))
 
     def of(self, fixed: Image, moving: Image) -> "OfPair":
-        """The same measure on another pair of images, such as label maps, moved along."""
+        """The same measure on another pair of images, such as feature images, moved along."""
         return OfPair(self, fixed, moving)
+
+    def between(self, fixed: Image, moving: Image, alignment: Alignment) -> PerPair:
+        """Cost of other images under the transform of an alignment, as coarse as its images."""
+        if self not in alignment.prepared:
+            device = alignment.fixed.data.device
+            coarse = [coarsened(i, alignment.fixed.grid.finest).to(device) for i in (fixed, moving)]
+            alignment.prepared[self] = self.prepared(coarse[0], coarse[1])
+        one, other = alignment.prepared[self]
+        pair = Alignment(one, other, alignment.transform)
+        return self.compare(one, pair.warped)
+
+
+class Companion(Term):
+    """What is compared beside the images and moves along with them: label maps, landmarks.
+
+    Made from text it has no data yet; `of`, or `given` of the whole objective, adds them.
+    """
+
+    def __call__(self, alignment: Alignment) -> PerPair:  # noqa: ARG002
+        """Refused: there is nothing to compare yet."""
+        raise ValueError(absent(self.name))
+
+    @abstractmethod
+    def of(self, fixed: Any, moving: Any) -> "OfPair":
+        """The term for these data, in the worlds of the fixed and of the moving image."""
+
+    @abstractmethod
+    def between(self, fixed: Any, moving: Any, alignment: Alignment) -> PerPair:
+        """Cost of the data under the transform of an alignment, (B,)."""
 
 
 class Penalty(Term):
@@ -60,24 +98,36 @@ class Penalty(Term):
 
 @dataclass(frozen=True, eq=False)
 class OfPair(Term):
-    """A similarity of images other than the registered ones, warped by the same transform."""
+    """A term on data other than the registered images, moved by the same transform.
 
-    similarity: Similarity
-    fixed: Image
-    moving: Image
+    Args:
+        term: What is measured.
+        fixed: Data in the fixed world.
+        moving: Data in the moving world.
+        linear: A linear map of points that comes after the transform being optimised; None: none.
+    """
+
+    term: Similarity | Companion
+    fixed: Any
+    moving: Any
+    linear: Linear | None = None
 
     @property
     def name(self) -> str:  # type: ignore[override]
         """Name of the measure."""
-        return f"{self.similarity.name} of pair"
+        return f"{self.term.name} of pair"
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.term) if isinstance(self.term, Companion) else self.name
 
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
-        pair = Alignment(self.fixed, self.moving, alignment.transform)
-        return self.similarity(pair)
+        transform = alignment.transform
+        if self.linear is not None:
+            transform = Composite((self.linear, transform))
+        own = alignment.prepared.setdefault(self, {})  # the images may be measured alike
+        there = Alignment(alignment.fixed, alignment.moving, transform, own)
+        return self.term.between(self.fixed, self.moving, there)
 
 
 @dataclass(frozen=True)
@@ -122,6 +172,37 @@ class Objective:
         """The terms that compare the registered images themselves."""
         return tuple((w, t) for w, t in self.terms if isinstance(t, Similarity))
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Names of the terms that have not been given their data."""
+        return tuple(t.name for _, t in self.terms if isinstance(t, Companion))
+
+    def given(self, name: str, fixed: Any, moving: Any) -> "Objective":
+        """The same sum, its terms of that name with their data; unchanged if there are none.
+
+        Args:
+            name: `labels` or `landmarks`.
+            fixed: Label map, or points (P, D) in mm, of the fixed image.
+            moving: The same of the moving image.
+        """
+        terms = [
+            (w, t.of(fixed, moving) if isinstance(t, Companion) and t.name == name else t)
+            for w, t in self.terms
+        ]
+        return Objective(tuple(terms))
+
+    def followed_by(self, linear: Linear, device: torch.device) -> "Objective":
+        """The same sum for images that a linear map of points has been applied to already.
+
+        The registered moving image has been brought over; the data of other terms have not, and
+        see the whole way.
+        """
+        after = copy.deepcopy(linear).to(device).requires_grad_(False)
+        terms = [
+            (w, replace(t, linear=after) if isinstance(t, OfPair) else t) for w, t in self.terms
+        ]
+        return Objective(tuple(terms))
+
 
 def objective(value: "str | Term | Objective") -> Objective:
     """An objective from text, from one term, or as it is.
@@ -139,6 +220,19 @@ def objective(value: "str | Term | Objective") -> Objective:
     if not isinstance(value, Term):
         raise TypeError(f"an objective is a sum of terms; {value!r} is not one")
     return Objective(((1.0, value),))
+
+
+def absent(name: str) -> str:
+    """What to do about a term that has no data."""
+    return (
+        f"the objective has the term {name!r} but was not given the {name} of both images; give "
+        f"them, in Python by objective(...).given({name!r}, fixed, moving)"
+    )
+
+
+def coarsened(image: Image, spacing: float) -> Image:
+    """The image with voxels of about `spacing` mm, where its own are finer."""
+    return at(image, image.grid.shrink(image.grid.factors(spacing)))
 
 
 def _shortest(weight: float) -> str:

@@ -14,7 +14,7 @@ from coincide.initialise.content import Content, content
 from coincide.initialise.contrast import same_contrast
 from coincide.initialise.linear import Aligned, align
 from coincide.kernels.native.jit import threads
-from coincide.objective import Objective, Term
+from coincide.objective import Objective, Term, absent
 from coincide.objective import objective as read_objective
 from coincide.optimise.loop import optimise
 from coincide.optimise.optimiser import Optimiser
@@ -58,7 +58,8 @@ def register(
         moving: The same; any grid.
         transform: The deformation, a part or text such as `"velocity(spacing=4)"`; a linear one
             such as `"rigid"` ends there.
-        objective: Text such as `"ngf(eta=0.5) + 0.1*bending"`, or the object.
+        objective: Text such as `"ngf(eta=0.5) + 0.1*bending"`, or the object. Label maps and
+            landmarks take part by `objective("lncc + 0.5*labels").given("labels", fixed, moving)`.
         optimiser: Text such as `"adam(rate=0.1)"`, for every level.
         preset: A name, see `PRESETS`, or your own `Preset`.
         initial: `search`; `header` trusts the world coordinates of the files; or a transform.
@@ -79,6 +80,7 @@ def register(
     threads()
     place = _device(device)
     plan = find_preset(preset) if isinstance(preset, str) else preset
+    asked = None if objective is None else _complete(read_objective(objective))
     f, m = as_image(fixed), as_image(moving)
     notes = [f"fixed image: {w}" for w in f.warnings] + [f"moving image: {w}" for w in m.warnings]
     if f.image.dim != m.image.dim:
@@ -99,7 +101,8 @@ def register(
         if plan.transform:
             start = time.perf_counter()
             plan = _decided(plan, shown, both)
-            target = read_objective(plan.objective if objective is None else objective)
+            target = read_objective(plan.objective) if asked is None else asked
+            target = target.followed_by(linear.transform, place)
             part = plan.transform if transform is None else transform
             part = build(part, Transform) if isinstance(part, str) else part
             rules = _rules(plan, part, optimiser)
@@ -155,6 +158,13 @@ def _overruled(plan: Preset, transform: str | Transform | None) -> Preset:
     if not isinstance(part, Linear):
         return replace(plan, transform=part.name)  # type: ignore[attr-defined]
     return replace(plan, linear=part.name, transform="")  # type: ignore[attr-defined]
+
+
+def _complete(target: Objective) -> Objective:
+    """The objective, if every term has what it compares."""
+    if target.absent:
+        raise ValueError(absent(target.absent[0]))
+    return target
 
 
 def _content(image: Image, plan: Preset, name: str) -> Content:

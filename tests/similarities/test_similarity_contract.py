@@ -16,8 +16,18 @@ from worlds import noise, oblique
 SHAPES = {2: (26, 24), 3: (15, 16, 14)}
 ANY_RELATION = ("correlation_ratio", "local_mi", "local_nmi", "mi", "nmi")
 BLIND_TO_SIGN = ("edges", "lncc", "lncc_gaussian", "mind", "mind_ssc", "ngf")
-LINEAR = ("ncc", "ssim", *BLIND_TO_SIGN, *ANY_RELATION)
-POINTWISE = ("correlation_ratio", "huber", "lncc", "mi", "mse", "ncc", "nmi", "overlap")
+LINEAR = ("distance_map", "ncc", "ssim", *BLIND_TO_SIGN, *ANY_RELATION)
+POINTWISE = (
+    "correlation_ratio",
+    "distance_map",
+    "huber",
+    "lncc",
+    "mi",
+    "mse",
+    "ncc",
+    "nmi",
+    "overlap",
+)
 
 every_similarity = pytest.mark.parametrize("name", parts(Similarity))
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
@@ -34,7 +44,7 @@ def picture(name: str, dim: int, *, seed=0, batch=1, dtype=torch.float64) -> Ima
 def compared(name: str, fixed: Image, warped: Image, mask=None) -> torch.Tensor:
     """Cost of two images on one grid, prepared as an alignment would."""
     part = build(name)
-    f, w = part.prepare(fixed), part.prepare(warped)
+    f, w = part.prepared(fixed, warped)
     return part.compare(f, w.with_mask(w.mask if mask is None else mask))
 
 
@@ -152,7 +162,7 @@ def test_the_gradient_of_a_displacement_is_finite_differences(name, dim, masked)
     field = noise(SHAPES[dim], seed=4, sigma=2, channels=dim, dtype=torch.float64)
     way = noise(SHAPES[dim], seed=5, sigma=2, channels=dim, dtype=torch.float64)
     transform = Displacement(field=field, grid=fixed.grid)
-    features = [part.prepare(i) for i in (fixed, moving)]
+    features = part.prepared(fixed, moving)
     one, other = (f.with_data(f.data.double()) for f in features)
 
     def cost(step: float) -> torch.Tensor:

@@ -6,9 +6,14 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 from scipy.ndimage import gaussian_filter
 
+from coincide.alignment import Alignment, pulled
 from coincide.features.binned import binned
+from coincide.features.distance import signed_distance
 from coincide.objective import Similarity
+from coincide.optimise.loop import optimise
+from coincide.registry import build
 from coincide.similarities.correlation_ratio import CorrelationRatio
+from coincide.similarities.distance_map import DistanceMap
 from coincide.similarities.edges import Edges
 from coincide.similarities.huber import Huber
 from coincide.similarities.landmarks import Landmarks
@@ -24,6 +29,8 @@ from coincide.similarities.overlap import Overlap
 from coincide.similarities.ssim import SSIM
 from coincide.space.grid import Grid
 from coincide.space.image import Image
+from coincide.space.pyramid import Level
+from coincide.transforms.linear import Translation
 from worlds import noise
 
 SHAPES = [(19, 23), (40, 9), (12, 11, 13), (6, 15, 9)]
@@ -40,7 +47,7 @@ def pair(shape, seed):
 
 
 def cost(part: Similarity, fixed: Image, moving: Image) -> float:
-    return float(part.compare(part.prepare(fixed), part.prepare(moving)))
+    return float(part.compare(*part.prepared(fixed, moving)))
 
 
 def simpleitk(fixed: Image, moving: Image, choose) -> float:
@@ -155,9 +162,6 @@ def test_overlap_is_one_minus_the_mean_dice():
 
 
 def test_moving_content_out_of_view_does_not_pay():
-    from coincide.alignment import Alignment
-    from coincide.transforms.linear import Translation
-
     fixed, moving = pair((30, 30), 0)
     matrix = np.eye(3)
     costs = []
@@ -175,12 +179,9 @@ def test_moving_content_out_of_view_does_not_pay():
     "name", ["affine", "displacement", "velocity", "bspline", "bspline_velocity"]
 )
 def test_landmarks_pull_on_every_transform(name):
-    from coincide.alignment import Alignment
-    from coincide.registry import build
-
     fixed, _ = pair((16, 16, 16), 0)
     here = np.random.default_rng(0).uniform(5, 10, (9, 3))
-    part = Landmarks(here, here + np.array([3.0, 0, 0]))
+    part = Landmarks().of(here, here + np.array([3.0, 0, 0]))
     transform = build(name).on(fixed.grid)
     value = part(Alignment(fixed, fixed, transform))
     assert float(value.detach()) == pytest.approx(np.sqrt(9.01) - 0.1)
@@ -191,7 +192,7 @@ def test_landmarks_pull_on_every_transform(name):
 
 def test_landmarks_come_in_pairs():
     with pytest.raises(ValueError, match=r"\(3, 3\) fixed and \(2, 3\) moving"):
-        Landmarks(np.zeros((3, 3)), np.zeros((2, 3)))
+        Landmarks().of(np.zeros((3, 3)), np.zeros((2, 3)))
 
 
 @shapes
@@ -304,3 +305,63 @@ def test_local_information_sees_through_a_relation_that_changes_from_place_to_pl
     gain = cost(near, fixed, other) - cost(near, fixed, moving)
     part = whole(bins=9)
     assert gain > 1.5 * (cost(part, fixed, other) - cost(part, fixed, moving))
+
+
+@pytest.mark.parametrize("shape", [(60, 50), (41, 36, 39)], ids=["2-D", "3-D"])
+@pytest.mark.parametrize("spacing", [1.0, 0.7])
+def test_signed_distances_are_those_to_a_sphere_and_a_wall(shape, spacing):
+    dim = len(shape)
+    grid = Grid(shape, np.diag([*[spacing] * dim, 1.0]))
+    middle = grid.to_world((np.array(shape) - 1) / 2)
+    points = grid.points()[0].numpy().reshape(*shape, dim)
+    from_centre = np.linalg.norm(points - middle, axis=-1)
+    ball = Image(torch.tensor(from_centre < 9)[None, None].long() * 7, grid)
+    found = signed_distance(ball, (7,), 6.0).data[0, 0].numpy()
+    assert abs(found - np.clip(from_centre - 9, -6, 6)).max() < spacing
+    assert abs(found - np.clip(from_centre - 9, -6, 6)).mean() < 0.2 * spacing
+    assert found.min() == -6
+    assert found.max() == 6
+    wall = Image(torch.tensor(points[..., 0] < 8.0)[None, None].long(), grid)
+    edge = (np.ceil(8.0 / spacing - 1e-9) - 0.5) * spacing
+    found = signed_distance(wall, (1,), 5.0).data[0, 0].numpy()
+    np.testing.assert_allclose(found, np.clip(points[..., 0] - edge, -5, 5), atol=1e-5)
+
+
+def test_thick_slices_are_counted_in_millimetres_by_distances():
+    grid = Grid((5, 5, 21), np.diag([1.0, 1.0, 3.0, 1.0]))
+    data = torch.zeros(1, 1, 5, 5, 21, dtype=torch.int64)
+    data[..., 10] = 1
+    found = signed_distance(Image(data, grid), (1,), 20.0).data[0, 0, 2, 2].numpy()
+    assert found[[12, 13, 9, 10]] == pytest.approx([5.5, 8.5, 2.5, -2.5])
+
+
+def test_distance_maps_feel_how_far_apart_surfaces_are():
+    grid = Grid((60, 40), np.eye(3))
+    x = grid.points()[0, :, 0].reshape(1, 1, 60, 40)
+    blocks = [Image(((x > 10 + s) & (x < 20 + s)).long() * 3, grid) for s in range(9)]
+    dice = [cost(Overlap(), blocks[0], b) for b in blocks[:8:2]]
+    far = [cost(DistanceMap(reach=30.0), blocks[0], b) for b in blocks]
+    assert far == sorted(far)
+    # everywhere but between them the distances differ by the shift
+    assert far[2] == pytest.approx((2 / 30) ** 2, rel=0.2)
+    assert dice == sorted(dice)
+    assert cost(DistanceMap(), blocks[0], blocks[0]) == 0
+    assert cost(DistanceMap(labels=(3,)), blocks[0], blocks[1]) > 0
+
+
+@pytest.mark.parametrize("shape", [(26, 24), (15, 16, 14)], ids=["2-D", "3-D"])
+def test_feature_images_of_many_channels_are_registered_by_plain_differences(shape):
+    grid = Grid(shape, np.eye(len(shape) + 1))
+    fixed = Image(noise(shape, channels=5, sigma=2), grid).standardised()
+    matrix = np.eye(len(shape) + 1)
+    matrix[0, -1] = -1.5
+    back = Translation(matrix.copy()).requires_grad_(False)
+    moving = pulled(fixed, back, grid).with_mask(None)
+    for term in ("mse", MSE().of(fixed, moving)):
+        # of a pair beside the images, these show nothing
+        blank = fixed.with_data(torch.zeros_like(fixed.data[:, :1]))
+        images = (fixed, moving) if isinstance(term, str) else (blank, blank)
+        found = optimise(
+            *images, "translation", cost=term, optimiser="lbfgs", levels=(Level(0, 15),)
+        )
+        assert float(found.transform.shift[0, 0].detach()) == pytest.approx(1.5, abs=0.15)

@@ -15,6 +15,8 @@ from coincide.files.itk import read_transform
 from coincide.files.points import read_points
 from coincide.files.read import ImageFile, load, read_labels
 from coincide.initialise.mask import with_mask
+from coincide.objective import Objective
+from coincide.objective import objective as read_objective
 from coincide.output import save
 from coincide.register import register as run
 from coincide.transforms.transform import Transform
@@ -32,14 +34,15 @@ class RegisterOptions:
         preset: auto, brain-mr, brain-multimodal, lung-ct, abdomen, cardiac, histology, rigid or
             affine.
         transform: Deformation, such as "velocity(spacing=4)", "bspline(spacing=8)" or "rigid".
-        objective: What is minimised, such as "ngf(eta=0.5) + 0.1*bending".
+        objective: What is minimised, such as "ngf(eta=0.5) + 0.1*bending", or "lncc + 0.5*labels"
+            and "lncc + landmarks" to let the label maps or landmarks take part.
         optimiser: Such as "adam(rate=0.1)" or "compositive(update=2, field=1)".
         initial: search (any orientation), header (trust the files), or a linear transform file.
         fixed_mask: Where the fixed image counts (above 0).
         moving_mask: Where the moving image counts (above 0).
-        fixed_labels: Label map of the fixed image, for scores.
-        moving_labels: Label map of the moving image, for scores.
-        fixed_points: Landmarks of the fixed image, for scores.
+        fixed_labels: Label map of the fixed image, for scores and the term "labels".
+        moving_labels: Label map of the moving image, for the same.
+        fixed_points: Landmarks of the fixed image, for scores and the term "landmarks".
         moving_points: Landmarks of the moving image, in the same order.
         frame: Which volume of a 4-D file (both images), from 0.
         device: auto (CUDA where present), cpu or cuda.
@@ -95,7 +98,7 @@ def register(
         fixed,
         moving,
         options.transform or None,
-        objective=options.objective or None,
+        objective=_objective(options.objective, truth),
         optimiser=options.optimiser or None,
         preset=options.preset,
         initial=_initial(options.initial),
@@ -160,6 +163,22 @@ def _truth(options: RegisterOptions) -> dict[str, Any]:
         if all(given):
             found |= {name: read(path) for name, path in zip(names, given, strict=True)}
     return found
+
+
+def _objective(text: str, truth: dict[str, Any]) -> Objective | None:
+    """The objective, its terms given the label maps and landmarks that came with the images."""
+    if not text:
+        return None
+    target = read_objective(text)
+    for name, kind in (("labels", "labels"), ("landmarks", "points")):
+        if name in target.absent:
+            if f"fixed_{kind}" not in truth:
+                raise ValueError(
+                    f"the objective has the term {name!r}; give --fixed-{kind} and --moving-{kind}"
+                )
+            target = target.given(name, truth[f"fixed_{kind}"], truth[f"moving_{kind}"])
+            print(f"note: the {name} take part, so their scores flatter", file=sys.stderr)
+    return target
 
 
 def _initial(text: str) -> str | Transform:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from coincide.alignment import Alignment
 from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, largest, pull
 from coincide.kernels.warp import warp
-from coincide.objective import Similarity
+from coincide.objective import OfPair, Similarity, Term
 from coincide.optimise.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
 from coincide.space.grid import applied
@@ -33,7 +34,9 @@ class Compositive(Optimiser):
     $$
 
     where $\epsilon$ makes the largest step `step` voxels. With several similarities each force is
-    divided by its root mean square $r_s$, so that weights compare directions, not units.
+    divided by its root mean square $r_s$, so that weights compare directions, not units. So are
+    the forces of labels and landmarks that move along, after smoothing, as they act in few places;
+    of these $r_s$ is the largest so far, so that they cease to pull where they agree.
 
     A step has a fixed length, so the cost may rise near the end; the field of the lowest cost is
     the one kept, and images that coincide already stay as they are.
@@ -63,7 +66,8 @@ class Compositive(Optimiser):
                 f"compositive moves a displacement field on the grid of the images, not "
                 f"{type(transform).__name__}; use 'displacement', or adam or lbfgs"
             )
-        if not problem.objective.similarities:
+        terms = [term for _, term in problem.objective.terms]
+        if not any(isinstance(term, Similarity | OfPair) for term in terms):
             raise ValueError("compositive needs at least one similarity in the objective")
         return CompositiveRun(self, problem)
 
@@ -87,36 +91,53 @@ class CompositiveRun(Run):
         self.force = torch.empty_like(self.field)
         self.total = torch.empty_like(self.field)
         self.pairs = [
-            (weight, term, term.prepare(problem.fixed), term.prepare(problem.moving))
+            (weight, term, *term.prepared(problem.fixed, problem.moving))
             for weight, term in problem.objective.similarities
         ]
-        self.penalties = [
-            (w, t) for w, t in problem.objective.terms if not isinstance(t, Similarity)
-        ]
+        others = [(w, t) for w, t in problem.objective.terms if not isinstance(t, Similarity)]
+        self.beside = [(w, t) for w, t in others if isinstance(t, OfPair)]
+        self.penalties = [(w, t) for w, t in others if not isinstance(t, OfPair)]
+        self.strongest = [1e-20] * len(self.beside)
+        self.prepared: dict[Any, Any] = {}  # of the terms that are not similarities
 
     def step(self) -> tuple[float, dict[str, float]]:
         """One composition."""
         cost, values = 0.0, {}
-        many = len(self.pairs) > 1
+        many = len(self.pairs) + len(self.beside) > 1
+        update = self._sigma(self.rule.update)
+        if not self.pairs:
+            self.total.zero_()
         for n, (weight, term, fixed, moving) in enumerate(self.pairs):
             value = self._force(term, fixed, moving)
             values[str(term)] = value
             cost += weight * value
             factor = weight
+            if self.beside:
+                gaussian(self.force, update, out=self.force)
             if many:
-                factor *= self.force.numel() ** 0.5
-                factor /= max(float(torch.linalg.vector_norm(self.force)), 1e-20)
+                factor /= max(self._strength(self.force), 1e-20)
             if n == 0:
                 torch.mul(self.force, factor, out=self.total)
             else:
                 self.total.add_(self.force, alpha=factor)
-        for weight, term in self.penalties:
-            value = self._penalty(term, weight)
+        for n, (weight, term) in enumerate(self.beside):
+            value, slope = self._slope(term)
             values[str(term)] = value
             cost += weight * value
+            force = gaussian(slope, update, out=slope)
+            self.strongest[n] = max(self.strongest[n], self._strength(force))
+            self.total.sub_(force, alpha=weight / self.strongest[n])
+        for weight, term in self.penalties:
+            value, slope = self._slope(term)
+            values[str(term)] = value
+            cost += weight * value
+            if self.beside:
+                gaussian(slope, update, out=slope)
+            self.total.sub_(slope, alpha=weight)
         if cost < self.lowest:
             self.best, self.lowest = self.field, cost
-        gaussian(self.total, self._sigma(self.rule.update), out=self.total)
+        if not self.beside:
+            gaussian(self.total, update, out=self.total)
         longest = largest(self.total, self.metric)
         if longest > 0:
             step = self.rule.step * self.unit / longest
@@ -156,12 +177,14 @@ class CompositiveRun(Run):
         dim = moving.dim
         return warp(moving.mask, self.field, np.eye(dim, dim + 1), np.eye(dim))[0]
 
-    def _penalty(self, term: object, weight: float) -> float:
+    def _slope(self, term: Term) -> tuple[float, Field]:
+        """Value of a term that is no similarity, and its derivative, voxels."""
         problem = self.problem
-        world = applied(self.scale, self.field)
-        trial = Displacement(field=world, grid=problem.fixed.grid)
-        value = term(Alignment(problem.fixed, problem.moving, trial)).sum()  # type: ignore[operator]
+        trial = Displacement(field=applied(self.scale, self.field), grid=problem.fixed.grid)
+        value = term(Alignment(problem.fixed, problem.moving, trial, self.prepared)).sum()
         (slope,) = torch.autograd.grad(value, trial.field)
-        value = value.detach()
-        self.total.sub_(applied(np.linalg.inv(self.scale), slope), alpha=weight)
-        return float(value) / len(world)
+        return float(value.detach()) / len(slope), applied(np.linalg.inv(self.scale), slope)
+
+    def _strength(self, force: Field) -> float:
+        """Root mean square of the components."""
+        return float(torch.linalg.vector_norm(force)) / force.numel() ** 0.5

@@ -6,12 +6,14 @@ import numpy as np
 import torch
 
 from coincide.alignment import Alignment
-from coincide.objective import Term
+from coincide.objective import Companion, OfPair
+from coincide.registry import named
 from coincide.space.shapes import PerPair
 
 
-@dataclass(frozen=True, eq=False)
-class Landmarks(Term):
+@named("landmarks")
+@dataclass(frozen=True)
+class Landmarks(Companion):
     r"""Mean distance between where landmarks are sent and where they belong, mm.
 
     $$
@@ -19,31 +21,32 @@ class Landmarks(Term):
     \delta = 0.1\,\mathrm{mm}
     $$
 
-    Args:
-        fixed: (P, D) positions in the fixed world, mm.
-        moving: (P, D) positions in the moving world, mm.
+    Used beside a similarity, or alone.
 
-    Raises:
-        ValueError: if the two sets differ in shape.
+    Example:
+        >>> same = Landmarks().of(points[0].numpy(), points[0].numpy())
+        >>> same(alignment)
+        tensor([0.], dtype=torch.float64)
     """
 
-    fixed: np.ndarray
-    moving: np.ndarray
-    name = "landmarks"
+    def of(self, fixed: np.ndarray, moving: np.ndarray) -> OfPair:
+        """The term for landmarks (P, D) in mm, each in the world of its image.
 
-    def __post_init__(self):
-        if np.shape(self.fixed) != np.shape(self.moving):
+        Raises:
+            ValueError: if the two sets differ in shape.
+        """
+        if np.shape(fixed) != np.shape(moving) or np.ndim(fixed) != 2:
             raise ValueError(
-                f"landmarks come in pairs: got {np.shape(self.fixed)} fixed and "
-                f"{np.shape(self.moving)} moving points"
+                f"landmarks come in pairs (P, D): got {np.shape(fixed)} fixed and "
+                f"{np.shape(moving)} moving points"
             )
+        return OfPair(self, fixed, moving)
 
-    def __str__(self) -> str:
-        return f"landmarks of {len(self.fixed)} points"
-
-    def __call__(self, alignment: Alignment) -> PerPair:
+    def between(self, fixed: np.ndarray, moving: np.ndarray, alignment: Alignment) -> PerPair:
         """Distance in mm, (B,)."""
-        fixed = torch.as_tensor(self.fixed, dtype=torch.float64)[None]
-        moving = torch.as_tensor(self.moving, dtype=torch.float64)[None]
-        gap = (alignment.transform(fixed) - moving).square().sum(-1)
+        here, there = (
+            torch.as_tensor(p, dtype=torch.float64, device=alignment.fixed.data.device)[None]
+            for p in (fixed, moving)
+        )
+        gap = (alignment.transform(here) - there).square().sum(-1)
         return ((gap + 0.01).sqrt() - 0.1).mean(-1)

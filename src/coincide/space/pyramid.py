@@ -30,10 +30,14 @@ def at(image: Image, grid: Grid) -> Image:
     """The image smoothed for, and sampled on, a grid at least as coarse as its own.
 
     The Gaussian has half a voxel of the coarse grid as standard deviation along every axis that
-    is really made coarser; inside a mask it is a normalised convolution.
+    is really made coarser; inside a mask it is a normalised convolution. Of a label map, which
+    cannot be smoothed, a voxel keeps the label that prevails about its centre.
     """
     if grid == image.grid:
         return image
+    if not image.data.is_floating_point():
+        voted = resample(image, grid, interpolation="label")
+        return voted if image.mask is not None else voted.with_mask(None)
     ratio = grid.spacing / image.grid.spacing
     sigma = [0.5 * float(r) if r > 1.5 else 0.0 for r in ratio]
     if image.mask is None:
