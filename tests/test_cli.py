@@ -133,6 +133,41 @@ def test_an_option_overrules_the_settings(folder, run):
     np.testing.assert_allclose(transform.numpy(), np.eye(4), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("term", "files", "scores"),
+    [("labels", "labels.nii.gz", "overlap"), ("landmarks", "points.csv", "landmarks")],
+)
+def test_labels_and_landmarks_take_part(folder, run, tmp_path, capsys, term, files, scores):
+    kind = files.split(".")[0]
+    given = [(f"--{which}-{kind}", folder / f"{which} {files}") for which in ("fixed", "moving")]
+    coincide(
+        *("register", folder / "fixed image.nii.gz", folder / "moving image.nii.gz"),
+        *("--initial", "header", "--preset", "brain-mr", "--out", tmp_path, "--report", "False"),
+        *("--objective", f"lncc(radius=3) + {term}", *given[0], *given[1]),
+    )
+    assert f"note: the {term} take part, so their scores flatter" in capsys.readouterr().err
+    settings = tomllib.loads((tmp_path / "settings.toml").read_text())
+    assert settings["objective"] == f"lncc(radius=3) + {term}"
+    found = json.loads((tmp_path / "scores.json").read_text())[scores]
+    coincide("evaluate", run, *given[0], *given[1])
+    plain = json.loads(capsys.readouterr().out)[scores]
+    if scores == "overlap":
+        assert found["mean_dice"] > plain["mean_dice"]
+    else:
+        assert found["tre_mean_mm"] < plain["tre_mean_mm"]
+
+
+@pytest.mark.parametrize(("term", "kind"), [("labels", "labels"), ("landmarks", "points")])
+def test_a_term_without_its_files_is_refused(folder, capsys, tmp_path, term, kind):
+    message = refused(
+        capsys,
+        *("register", folder / "fixed image.nii.gz", folder / "moving image.nii.gz"),
+        *("--out", tmp_path / "out", "--objective", f"mse + 0.5*{term}"),
+    )
+    assert f"has the term '{term}'; give --fixed-{kind} and --moving-{kind}" in message
+    assert not (tmp_path / "out").exists()
+
+
 def test_warp_an_image(folder, run, tmp_path):
     coincide(
         *("warp", folder / "moving image.nii.gz", run / "transform.h5"),

@@ -1,5 +1,7 @@
 """register(): small phantoms under a known deformation come back, and bad pairs are refused."""
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -388,7 +390,9 @@ def test_terms_without_data_are_refused_before_anything_is_done(small):
 
 @pytest.mark.real
 @pytest.mark.slow
-@pytest.mark.parametrize("similarity", ["local_mi", "correlation_ratio", "ssim", "huber", "edges"])
+@pytest.mark.parametrize(
+    "similarity", ["local_mi", "local_nmi", "correlation_ratio", "ssim", "edges"]
+)
 def test_hippocampus_by_other_similarities(real_data, similarity):
     folder = real_data / "hippocampus_t1"
     fixed, moving = (read_image(folder / f"hippocampus_{n}_T1.nii.gz") for n in ("001", "003"))
@@ -400,6 +404,24 @@ def test_hippocampus_by_other_similarities(real_data, similarity):
         evaluate(r, fixed_labels=labels[0], moving_labels=labels[1]) for r in (start, result)
     )
     assert after.overlap.mean_dice > before.overlap.mean_dice
+    assert after.regularity.folding_percent == 0
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_two_phases_of_a_heart_by_huber(real_data):
+    names = [f"cine0001_{phase}" for phase in ("ED", "ES")]
+    fixed, moving = (read_image(real_data / "cardiac" / f"{n}_MR.nii.gz") for n in names)
+    labels = [read_labels(real_data / "cardiac" / f"{n}_label.nii.gz") for n in names]
+    plan = replace(PRESETS["cardiac"], steps=(60, 40))
+    before, after = (
+        evaluate(r, fixed_labels=labels[0], moving_labels=labels[1])
+        for r in (
+            register(fixed, moving, preset="rigid", initial="header"),
+            register(fixed, moving, objective="huber", preset=plan, initial="header"),
+        )
+    )
+    assert after.overlap.mean_dice > before.overlap.mean_dice + 0.1
     assert after.regularity.folding_percent == 0
 
 

@@ -2,15 +2,21 @@ from dataclasses import fields, is_dataclass
 
 import pytest
 
-from coincide.objective import Objective, Penalty, Similarity, objective, written
+from coincide.objective import Companion, Objective, Penalty, Similarity, objective, written
 from coincide.optimise.optimiser import Optimiser
 from coincide.registry import PARTS, build, named, parts
 from coincide.transforms.transform import Transform
 
 KINDS = {
     Similarity: (
+        "correlation_ratio",
+        "distance_map",
+        "edges",
+        "huber",
         "lncc",
         "lncc_gaussian",
+        "local_mi",
+        "local_nmi",
         "mi",
         "mind",
         "mind_ssc",
@@ -19,7 +25,9 @@ KINDS = {
         "ngf",
         "nmi",
         "overlap",
+        "ssim",
     ),
+    Companion: ("labels", "landmarks"),
     Penalty: ("bending", "diffusion", "elastic", "folding"),
     Transform: (
         "affine",
@@ -28,6 +36,7 @@ KINDS = {
         "displacement",
         "rigid",
         "similarity",
+        "thin_plate",
         "translation",
         "velocity",
     ),

@@ -38,7 +38,7 @@ def _signed(
     # beyond this box every distance is cut, so that small labels cost little
     box = []
     for axis, step in enumerate(spacing):
-        along = inside.any(tuple(d for d in range(inside.ndim) if d != axis)).nonzero()[0]
+        along = np.flatnonzero(inside.any(tuple(d for d in range(inside.ndim) if d != axis)))
         reach = int(np.ceil(limit / step)) + 1
         box.append(slice(max(0, int(along[0]) - reach), int(along[-1]) + reach + 1))
     part, shown = inside[tuple(box)], counts[tuple(box)]

@@ -24,8 +24,8 @@ def keep(transform: Transform, group: Any) -> None:
     """Describe a transform in an HDF5 group.
 
     A registered transform is understood without being named here if the arguments of its
-    constructor are numbers, grids and one tensor, its first parameter, and it keeps each under
-    the name of the argument.
+    constructor are numbers, grids, arrays and one tensor, its first parameter, and it keeps each
+    under the name of the argument.
     """
     name = getattr(transform, "name", None)
     if name is None:
@@ -48,6 +48,8 @@ def keep(transform: Transform, group: Any) -> None:
             place["shape"], place["affine"] = np.array(value.shape), value.affine
         elif isinstance(value, int | float | str | tuple):
             group.attrs[argument] = value
+        elif isinstance(value, np.ndarray):
+            group[argument] = value
         elif argument == tensor and not isinstance(transform, Displacement):
             group[argument] = values.detach().cpu().numpy()
 

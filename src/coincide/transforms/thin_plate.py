@@ -1,0 +1,200 @@
+"""Thin-plate spline: the smoothest map that brings landmarks together."""
+
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from coincide.kernels.radial import radial_sum
+from coincide.kernels.reference.radial import radial_sum as radial_sum_at
+from coincide.registry import named
+from coincide.space.grid import Grid
+from coincide.space.shapes import Field, Points
+from coincide.transforms.displacement import Displacement
+from coincide.transforms.transform import Transform
+
+
+@named("thin_plate")
+class ThinPlate(Transform):
+    r"""Thin-plate spline through landmarks; affine far away from them.
+
+    $$
+    T(x) = x + A x + t + \sum_n w_n\,U(|x - p_n|), \qquad \sum_n w_n = 0, \quad
+    \sum_n w_n p_n^\top = 0
+    $$
+
+    with $U(r) = r^2 \log r$ in 2-D and $-r$ in 3-D. Of all maps it has the least bending for
+
+    $$\sum_n |T(p_n) - q_n|^2 + \lambda \int |\nabla^2 T|^2$$
+
+    up to a constant factor of $\lambda$. `ThinPlate.of(fixed, moving)` fits it to landmarks that
+    are known to correspond. Without landmarks it stands on a lattice whose points an optimiser
+    moves.
+
+    Args:
+        spacing: Distance of the lattice points where no landmarks are given, mm (> 0).
+        smoothing: $\lambda$, how far landmarks may be missed for a smoother map; 0: not at all. It
+            counts in units of the landmarks' own extent, so that it means the same for any
+            (no unit, >= 0).
+        landmarks: (N, D) where the landmarks are in the fixed world, mm; None: a lattice.
+        shifts: (B, D, N) from there to where they belong, mm; None: zero.
+        grid: Where an inverse is computed, and the lattice laid out; None: set by `on`.
+
+    References:
+        Bookstein (1989), doi:10.1109/34.24792; Wahba (1990), doi:10.1137/1.9781611970128.
+    """
+
+    inverted: Tensor
+
+    def __init__(
+        self,
+        spacing: float = 32.0,
+        smoothing: float = 0.0,
+        *,
+        landmarks: np.ndarray | Tensor | None = None,
+        shifts: Tensor | None = None,
+        grid: Grid | None = None,
+    ):
+        super().__init__()
+        self.spacing, self.smoothing, self.grid = spacing, smoothing, grid
+        if landmarks is None:
+            self.landmarks = None
+            return
+        self.landmarks = torch.as_tensor(landmarks).cpu().double().numpy()
+        self.middle = self.landmarks.mean(0)
+        self.size = max(float(np.sqrt(((self.landmarks - self.middle) ** 2).sum(1).mean())), 1e-6)
+        place = torch.tensor((self.landmarks - self.middle) / self.size)
+        self.register_buffer("place", place)
+        self.register_buffer("inverted", fit(place, smoothing))
+        zero = torch.zeros(1, place.shape[1], len(place))
+        self.shifts = nn.Parameter(zero if shifts is None else shifts.detach().contiguous())
+
+    @property
+    def field_grid(self) -> Grid | None:
+        """Where it is sampled for programs that do not know it."""
+        return self.grid
+
+    @classmethod
+    def of(cls, fixed: np.ndarray, moving: np.ndarray, *, smoothing: float = 0.0) -> Self:
+        """The spline that sends landmarks of the fixed image to those of the moving one.
+
+        Args:
+            fixed: (N, D), mm.
+            moving: (N, D), mm, in the same order.
+            smoothing: See the class.
+
+        Raises:
+            ValueError: if the two sets differ in shape, or hold a place twice.
+
+        Example:
+            >>> corners = np.array([[0.0, 0], [0, 9], [9, 0], [9, 9]])
+            >>> spline = ThinPlate.of(corners, corners + [2, 1])
+            >>> spline(torch.tensor([[[3.0, 4.0]]])).detach().round(decimals=4)
+            tensor([[[5., 5.]]])
+        """
+        fixed, moving = np.asarray(fixed, np.float64), np.asarray(moving, np.float64)
+        if fixed.shape != moving.shape or fixed.ndim != 2:
+            raise ValueError(
+                f"landmarks come in pairs (N, D): got {fixed.shape} fixed and {moving.shape} "
+                "moving points"
+            )
+        if len(np.unique(fixed, axis=0)) < len(fixed) and not smoothing:
+            raise ValueError(
+                "a place occurs twice among the fixed landmarks; keep one of them, or give "
+                "smoothing= above 0"
+            )
+        shifts = torch.tensor(np.ascontiguousarray((moving - fixed).T))[None]
+        return cls(smoothing=smoothing, landmarks=fixed, shifts=shifts)
+
+    def forward(self, points: Points) -> Points:
+        """Moved points, (B, P, D) mm, evaluated exactly."""
+        bent, affine = self._coefficients()
+        middle = torch.as_tensor(self.middle, dtype=torch.float64, device=points.device)
+        place = (points.double() - middle) / self.size
+        shift = radial_sum_at(place, self._placed(), bent)
+        shift = shift + place @ affine[..., 1:].transpose(1, 2) + affine[:, None, :, 0]
+        return points + shift.to(points.dtype)
+
+    def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
+        """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
+        if inner is not None:
+            moved = grid.points(inner.dtype).to(inner.device) + inner.flatten(2).transpose(1, 2)
+            chunks = [self(part) - part for part in moved.split(2**16, 1)]
+            return inner + torch.cat(chunks, 1).transpose(1, 2).reshape(inner.shape)
+        centres = self._placed()
+        bent, affine = self._coefficients()
+        to_place = grid.affine[:-1].copy()
+        to_place[:, -1] -= self.middle
+        to_place = to_place / self.size
+        field = radial_sum(to_place, grid.shape, centres, bent)
+        matrix = torch.as_tensor(to_place, dtype=torch.float64, device=bent.device)
+        ramps = affine[..., 1:] @ matrix
+        view = (*affine.shape[:2], *(1,) * grid.dim)
+        field = field + (affine[..., 0] + ramps[..., -1]).view(view)
+        for axis, n in enumerate(grid.shape):
+            ramp = torch.arange(n, dtype=torch.float64, device=bent.device)
+            ramp = ramp.view([-1 if d == axis else 1 for d in range(grid.dim)])
+            field = field + ramps[..., axis].reshape(view) * ramp
+        return field.float()
+
+    def inverse(self) -> Displacement:
+        """Numerical inverse on the grid, widened by what moves in from around it."""
+        if self.grid is None:
+            raise ValueError("this spline has no grid to be inverted on; call .on(grid) first")
+        reach = float(self.shifts.detach().norm(dim=1).max())
+        pad = [
+            int(np.ceil(reach / s)) + 1 if n > 1 else 0
+            for n, s in zip(self.grid.shape, self.grid.spacing, strict=True)
+        ]
+        wide = self.grid.crop(
+            [-p for p in pad], [n + p for n, p in zip(self.grid.shape, pad, strict=True)]
+        )
+        with torch.no_grad():
+            return Displacement(field=self.displacement(wide), grid=wide).inverse()
+
+    def on(self, grid: Grid) -> "ThinPlate":
+        """The same spline, to be inverted on `grid`; over a lattice if it has no landmarks."""
+        landmarks = lattice(grid, self.spacing) if self.landmarks is None else self.landmarks
+        shifts = None if self.landmarks is None else self.shifts.detach()
+        return ThinPlate(
+            self.spacing, self.smoothing, landmarks=landmarks, shifts=shifts, grid=grid
+        )
+
+    def _placed(self) -> Tensor:
+        if self.landmarks is None:
+            raise ValueError("this spline has no landmarks yet; call .on(grid) first")
+        return self.place  # type: ignore[return-value]
+
+    def _coefficients(self) -> tuple[Tensor, Tensor]:
+        """Weights of the kernels (B, D, N), and of 1 and the coordinates (B, D, 1 + D), mm."""
+        count = len(self._placed())
+        solved = self.shifts.to(self.inverted.dtype) @ self.inverted.T
+        return solved[..., :count], solved[..., count:]
+
+
+def fit(place: Tensor, smoothing: float) -> Tensor:
+    """The matrix that turns shifts of landmarks (N, D) into weights, (N + 1 + D, N), float64.
+
+    Landmarks that lie in one plane, or too few of them, leave a part of the affine map open: the
+    smallest is taken.
+    """
+    count, dim = place.shape
+    whole = np.zeros((count + 1 + dim,) * 2)
+    one = torch.eye(count, dtype=torch.float64)[None]
+    whole[:count, :count] = radial_sum_at(place[None], place, one)[0].numpy()
+    whole[:count, :count] += smoothing * np.eye(count)
+    whole[:count, count] = whole[count, :count] = 1
+    whole[:count, count + 1 :] = place.numpy()
+    whole[count + 1 :, :count] = place.numpy().T
+    return torch.from_numpy(np.linalg.pinv(whole, hermitian=True)[:, :count].copy())
+
+
+def lattice(grid: Grid, spacing: float) -> np.ndarray:
+    """Points about every `spacing` mm from one end of a grid to the other, (N, D), mm."""
+    sides = [
+        np.linspace(0, n - 1, max(1, round(n * s / spacing)) + 1) if n > 1 else np.zeros(1)
+        for n, s in zip(grid.shape, grid.spacing, strict=True)
+    ]
+    index = np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, grid.dim)
+    return grid.to_world(index)
