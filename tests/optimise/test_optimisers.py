@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from coincide.alignment import Alignment
+from coincide.alignment import Alignment, pulled
 from coincide.objective import objective
 from coincide.optimise.compositive import Compositive
 from coincide.optimise.lbfgs import LBFGS
@@ -189,6 +189,33 @@ def test_compositive_needs_something_to_compare():
     fixed, moving, _ = pair((12, 12))
     with pytest.raises(ValueError, match="at least one similarity"):
         optimise(fixed, moving, "displacement", cost="bending", optimiser=Compositive())
+
+
+@pytest.mark.parametrize("shape", [(34, 32), (24, 22, 20)], ids=["2-D", "3-D"])
+def test_compositive_is_led_by_labels_alone(shape):
+    fixed, moving, truth = pair(shape)
+    labels = textured(shape).labels
+    back = pulled(labels, truth.inverse(), labels.grid, interpolation="label").with_mask(None)
+    cost = objective("labels").given("labels", labels, back)
+    levels = (Level(2, 10, 0), Level(1, 10, 0))
+    result = optimise(
+        fixed, moving, "displacement", cost=cost, optimiser="compositive", levels=levels
+    )
+    still, _ = cost(Alignment(fixed, moving, Displacement().on(fixed.grid)))
+    left, _ = cost(Alignment(fixed, moving, result.transform))
+    assert float(left.detach()) < 0.4 * float(still.detach())
+    assert list(result.history[0].terms) == ["labels"]
+
+
+def test_compositive_stays_where_labels_agree_already():
+    fixed, _, _ = pair((34, 32))
+    labels = textured((34, 32)).labels
+    cost = objective("mse + labels").given("labels", labels, labels)
+    result = optimise(
+        fixed, fixed, "displacement", cost=cost, optimiser="compositive", levels=ONE_LEVEL
+    )
+    with torch.no_grad():
+        assert float(result.transform.displacement(fixed.grid).abs().max()) < 0.05
 
 
 def test_the_number_of_optimisers_must_be_that_of_levels():
