@@ -10,6 +10,7 @@ from coincide.registry import parts
 from coincide.similarities.labels import Labels
 from coincide.similarities.mse import MSE
 from coincide.similarities.overlap import Overlap
+from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.space.pyramid import at
 from coincide.transforms.composite import Composite
@@ -153,13 +154,29 @@ def test_label_maps_are_compared_as_by_their_indicator_images():
         aligned = Alignment(alignment.fixed.with_mask(mask), alignment.moving, alignment.transform)
         pair = Alignment(labels[0].with_mask(mask), labels[1], alignment.transform)
         found = Labels(values=counted).of(*labels)(aligned)
-        expected = Overlap(labels=counted)(pair)
+        size = torch.stack(
+            [(aligned.warped.weight() * (labels[0].data == v)).flatten(1).sum(1) for v in counted]
+        ).sqrt()
+        each = torch.stack([Overlap(labels=(v,))(pair) for v in counted])
+        expected = (size * each).sum(0) / size.sum(0)
         assert found.detach().numpy() == pytest.approx(expected.detach().numpy(), rel=1e-5)
         slopes = [
             torch.autograd.grad(cost.sum(), alignment.transform.field)[0]
             for cost in (found, expected)
         ]
         torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-7)
+
+
+def test_every_label_pulls_by_the_root_of_its_size():
+    grid = Grid((40, 40), np.eye(3))
+    fixed = torch.zeros(1, 1, 40, 40, dtype=torch.int64)
+    fixed[..., 2:22, 2:22], fixed[..., 30:34, 30:34] = 1, 2
+    lost = torch.where(fixed == 2, 0, fixed)
+    images = [Image(d, grid) for d in (fixed, lost)]
+    still = Displacement().on(grid)
+    blank = Image(torch.zeros(1, 1, 40, 40), grid)
+    cost = Labels().of(*images)(Alignment(blank, blank, still))
+    assert float(cost.detach()) == pytest.approx(4 / (4 + 20), rel=1e-6)
 
 
 def test_labels_that_the_fixed_map_has_count_unless_some_are_named():

@@ -18,12 +18,18 @@ from coincide.space.shapes import PerPair
 @named("labels")
 @dataclass(frozen=True)
 class Labels(Companion):
-    r"""One minus the mean soft Dice coefficient of two label maps, used beside a similarity.
+    r"""One minus a mean soft Dice coefficient of two label maps, used beside a similarity.
 
-    $$1 - \frac{1}{L} \sum_l \frac{2 \int_\Omega F_l W_l}{\int_\Omega F_l + \int_\Omega W_l}$$
+    $$
+    1 - \frac{1}{\sum_l a_l} \sum_l a_l
+        \frac{2 \int_\Omega F_l W_l}{\int_\Omega F_l + \int_\Omega W_l}, \qquad
+    a_l = \sqrt{\textstyle\int_\Omega F_l}
+    $$
 
-    for the indicator images $F_l, W_l$ of the labels; background (0) does not count. Any number of
-    labels takes the time and memory of one image. Every label weighs the same, however small.
+    for the indicator images $F_l, W_l$ of the labels; background (0) does not count. The weights
+    keep a small structure, whose Dice coefficient a single voxel changes much, from pulling
+    hundreds of times harder than a large one. Any number of labels takes the time and memory of
+    one image.
 
     Args:
         values: Which labels count; empty: all that the fixed map has.
@@ -62,9 +68,9 @@ class Labels(Companion):
         index, scale = here.index_in(there)[:-1], there.inverse[:-1, :-1]
         sums = label_sums(one, other.data, alignment.displacement, weight, index, scale, count)
         total = sums[:, 0] + sums[:, 1]
-        seen = (total > 0).to(total.dtype)
-        dice = 2 * sums[:, 2] / total.clamp_min(1e-6)
-        return 1 - (seen * dice).sum(1) / seen.sum(1).clamp_min(1)
+        share = sums[:, 0].detach().sqrt()
+        share = share / share.sum(1, keepdim=True).clamp_min(1e-6)
+        return 1 - (share * 2 * sums[:, 2] / total.clamp_min(1e-6)).sum(1)
 
     def _coded(
         self, fixed: Image, moving: Image, beside: Image
