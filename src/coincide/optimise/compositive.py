@@ -82,10 +82,8 @@ class CompositiveRun(Run):
         world = problem.transform.field.detach()  # type: ignore[union-attr]
         self.field: Field = applied(np.linalg.inv(self.scale), world)
         self.best, self.lowest = self.field, math.inf
-        # the field now, the best so far, and the next
-        self.buffers = self.field, torch.empty_like(self.field), torch.empty_like(self.field)
-        self.force = torch.empty_like(self.field)
-        self.total = torch.empty_like(self.field)
+        # the field now, the best so far, and three to work with, which change their roles
+        self.buffers = [self.field, *(torch.empty_like(self.field) for _ in range(4))]
         self.pairs = [
             (weight, term, term.prepare(problem.fixed), term.prepare(problem.moving))
             for weight, term in problem.objective.similarities
@@ -96,33 +94,34 @@ class CompositiveRun(Run):
 
     def step(self) -> tuple[float, dict[str, float]]:
         """One composition."""
+        total, force, spare = self._free(self.field, self.best)[:3]
         cost, values = 0.0, {}
-        many = len(self.pairs) > 1
         for n, (weight, term, fixed, moving) in enumerate(self.pairs):
-            value = self._force(term, fixed, moving)
+            out = force if n else total
+            value = self._force(term, fixed, moving, out=out)
             values[str(term)] = value
             cost += weight * value
             factor = weight
-            if many:
-                factor *= self.force.numel() ** 0.5
-                factor /= max(float(torch.linalg.vector_norm(self.force)), 1e-20)
-            if n == 0:
-                torch.mul(self.force, factor, out=self.total)
-            else:
-                self.total.add_(self.force, alpha=factor)
+            if len(self.pairs) > 1:
+                factor *= out.numel() ** 0.5 / max(float(torch.linalg.vector_norm(out)), 1e-20)
+            if n:
+                total.add_(force, alpha=factor)
+            elif factor != 1:
+                total.mul_(factor)
         for weight, term in self.penalties:
-            value = self._penalty(term, weight)
+            value, slope = self._penalty(term)
+            total.sub_(slope, alpha=weight)
             values[str(term)] = value
             cost += weight * value
         if cost < self.lowest:
             self.best, self.lowest = self.field, cost
-        gaussian(self.total, self._sigma(self.rule.update), out=self.total)
-        longest = largest(self.total, self.metric)
+            force, spare = self._free(self.field, total)[:2]
+        update = gaussian(total, self._sigma(self.rule.update), out=force)
+        longest = largest(update, self.metric)
         if longest > 0:
             step = self.rule.step * self.unit / longest
-            after = next(b for b in self.buffers if b is not self.field and b is not self.best)
-            compose(self.field, self.total, step, out=after)
-            self.field = gaussian(after, self._sigma(self.rule.field), out=after)
+            moved = compose(self.field, update, step, out=spare)
+            self.field = gaussian(moved, self._sigma(self.rule.field), out=total)
         return cost, values
 
     def finish(self) -> Transform:
@@ -138,7 +137,10 @@ class CompositiveRun(Run):
     def _sigma(self, voxels: float) -> list[float]:
         return [voxels * float(r) for r in self.ratio]
 
-    def _force(self, term: Similarity, fixed: Image, moving: Image) -> float:
+    def _free(self, *taken: Tensor) -> list[Tensor]:
+        return [b for b in self.buffers if all(b is not t for t in taken)]
+
+    def _force(self, term: Similarity, fixed: Image, moving: Image, *, out: Field) -> float:
         dim = fixed.dim
         data, valid = warp(moving.data, self.field, np.eye(dim, dim + 1), np.eye(dim), clamp=False)
         for mask in (fixed.mask, self._warped_mask(moving)):
@@ -147,7 +149,7 @@ class CompositiveRun(Run):
         value = term.compare(fixed, Image(data, fixed.grid, valid)).sum()
         (slope,) = torch.autograd.grad(value, data)
         value = value.detach()
-        pull(slope, data.detach(), np.linalg.inv(self.metric), out=self.force)
+        pull(slope, data.detach(), np.linalg.inv(self.metric), out=out)
         return float(value) / len(data)
 
     def _warped_mask(self, moving: Image) -> Tensor | None:
@@ -156,12 +158,10 @@ class CompositiveRun(Run):
         dim = moving.dim
         return warp(moving.mask, self.field, np.eye(dim, dim + 1), np.eye(dim))[0]
 
-    def _penalty(self, term: object, weight: float) -> float:
+    def _penalty(self, term: object) -> tuple[float, Field]:
         problem = self.problem
         world = applied(self.scale, self.field)
         trial = Displacement(field=world, grid=problem.fixed.grid)
         value = term(Alignment(problem.fixed, problem.moving, trial)).sum()  # type: ignore[operator]
         (slope,) = torch.autograd.grad(value, trial.field)
-        value = value.detach()
-        self.total.sub_(applied(np.linalg.inv(self.scale), slope), alpha=weight)
-        return float(value) / len(world)
+        return float(value.detach()) / len(world), applied(np.linalg.inv(self.scale), slope)
