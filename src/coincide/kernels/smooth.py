@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from coincide.kernels.backend import backend
 from coincide.kernels.native import smooth as native
 from coincide.kernels.native.jit import lifted
-from coincide.kernels.reference import smooth as reference
 from coincide.space.shapes import Volume
 
 STRIP = 32  # rows filtered together: their ring of planes stays in the cache
@@ -37,9 +37,7 @@ def filtered(volume: Volume, weights: Sequence[np.ndarray], *, out: Tensor | Non
     """Separable filter with odd, symmetric weights along each axis; differentiable."""
     weights = [w if n > 1 else np.ones(1) for w, n in zip(weights, volume.shape[2:], strict=True)]
     if volume.device.type != "cpu":
-        kernels = [torch.as_tensor(w, dtype=volume.dtype, device=volume.device) for w in weights]
-        result = reference.separable(volume, kernels)
-        return result if out is None else out.copy_(result)
+        return backend(volume, "smooth").filtered(volume, weights, out=out)
     if out is not None:
         return _run(volume, weights, out)
     return _Separable.apply(volume, weights)  # type: ignore[return-value]
