@@ -23,7 +23,7 @@ def gaussian(volume: Volume, sigma: Sequence[float], *, out: Tensor | None = Non
     Args:
         volume: Values.
         sigma: Standard deviation along each axis, in voxels; 0 leaves the axis alone.
-        out: Where to write the result, without gradient; not `volume` itself.
+        out: Where to write the result, without gradient; `volume` itself costs a copy.
     """
     return filtered(volume, [gaussian_weights(s) for s in sigma], out=out)
 
@@ -52,7 +52,7 @@ def gaussian_weights(sigma: float) -> np.ndarray:
 
 
 def _run(volume: Volume, weights: Sequence[np.ndarray], out: Tensor) -> Volume:
-    source, target = lifted(volume), lifted(out)
+    source, target = lifted(volume.clone() if out is volume else volume), lifted(out)
     kernels = [np.ones(1)] * (3 - len(weights)) + list(weights)
     wx, wy, wz = (_half(w).astype(source.dtype) for w in kernels)
     for b in range(len(source)):
