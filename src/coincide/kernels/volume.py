@@ -17,16 +17,16 @@ from coincide.space.grid import tensor
 from coincide.space.shapes import Field, Volume
 
 
-def determinant(displacement: Field, affine: np.ndarray) -> Volume:
+def determinant(displacement: Field, inverse: np.ndarray) -> Volume:
     """Determinant of I + ∇u, (B, 1, *S), differentiable.
 
     Args:
         displacement: (B, D, *S), mm.
-        affine: (D, D) linear part of voxel to world.
+        inverse: (D, D) linear part of world to voxel.
     """
     if displacement.device.type != "cpu":
-        return reference.determinant(displacement, tensor(np.linalg.inv(affine), displacement))
-    return _Determinant.apply(displacement, affine)  # type: ignore[return-value]
+        return reference.determinant(displacement, tensor(inverse, displacement))
+    return _Determinant.apply(displacement, inverse)  # type: ignore[return-value]
 
 
 def faces(displacement: Field, affine: np.ndarray) -> Volume:
@@ -45,14 +45,14 @@ def faces(displacement: Field, affine: np.ndarray) -> Volume:
 
 class _Determinant(Function):
     @staticmethod
-    def forward(ctx: Any, displacement: Field, affine: np.ndarray) -> Volume:
+    def forward(ctx: Any, displacement: Field, inverse: np.ndarray) -> Volume:
         ctx.save_for_backward(displacement)
-        ctx.affine = affine
+        ctx.inverse = inverse
         out = torch.empty_like(displacement[:, :1], memory_format=torch.contiguous_format)
         target = lifted(out)
-        matrix, unit = _geometry(affine, target.dtype)
+        matrix = lifted_matrix(inverse, target.dtype)
         for one, det in zip(lifted_field(displacement), target, strict=True):
-            native.determinant(one, matrix, unit, det[0])
+            native.determinant(one, matrix, det[0])
         return out
 
     @staticmethod
@@ -60,10 +60,10 @@ class _Determinant(Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         (displacement,) = ctx.saved_tensors
         source, grad = lifted_field(displacement), lifted(gradients[0])
-        matrix, unit = _geometry(ctx.affine, source.dtype)
+        matrix = lifted_matrix(ctx.inverse, source.dtype)
 
         def stress(b: int, out: np.ndarray) -> None:
-            native.determinant_stress(source[b], matrix, unit, grad[b, 0], out)
+            native.determinant_stress(source[b], matrix, grad[b, 0], out)
 
         return _received(displacement, source, stress), None
 
@@ -75,7 +75,7 @@ class _Faces(Function):
         ctx.affine = affine
         source, dim = lifted_field(displacement), len(affine)
         out = np.empty_like(source)
-        matrix, unit = _faces_geometry(affine, source.dtype)
+        matrix, unit = _geometry(affine, source.dtype)
         for one, area in zip(source, out, strict=True):
             native.faces(one, matrix, unit, area)
         return torch.from_numpy(out[:, 3 - dim :].reshape(displacement.shape))
@@ -85,7 +85,7 @@ class _Faces(Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         (displacement,) = ctx.saved_tensors
         source, grad = lifted_field(displacement), lifted_field(gradients[0])
-        matrix, unit = _faces_geometry(ctx.affine, source.dtype)
+        matrix, unit = _geometry(ctx.affine, source.dtype)
 
         def stress(b: int, out: np.ndarray) -> None:
             native.faces_stress(source[b], matrix, unit, grad[b], out)
@@ -93,11 +93,7 @@ class _Faces(Function):
         return _received(displacement, source, stress), None
 
 
-def _geometry(affine: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, Any]:
-    return lifted_matrix(affine, dtype), dtype.type(1 / np.linalg.det(affine))
-
-
-def _faces_geometry(affine: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+def _geometry(affine: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """The affine for three axes, and one over the squared area of each face."""
     matrix = lifted_matrix(affine, np.dtype(np.float64))
     cofactors = np.linalg.det(matrix) * np.linalg.inv(matrix)  # rows are normals times areas

@@ -1,9 +1,10 @@
 """Jacobian: how a transform stretches, turns and folds space."""
 
+import numpy as np
 import torch
 
 from coincide.kernels import slope, volume
-from coincide.space.grid import Grid
+from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, Volume
 
 
@@ -38,12 +39,14 @@ def determinant(displacement: Field, grid: Grid) -> Volume:
         displacement: (B, D, *S), mm.
         grid: Where it lies.
     """
-    return volume.determinant(displacement, grid.affine[:-1, :-1])
+    return volume.determinant(displacement, grid.inverse[:-1, :-1])
 
 
 def faces(displacement: Field, grid: Grid) -> Volume:
-    r"""Squared change of area of every voxel face, (B, D, *S): $\lVert \operatorname{cof}(J)\,n_d
-    \rVert^2$ with $n_d$ the normal of the face across voxel axis $d$.
+    r"""Squared change of area of every voxel face, (B, D, *S).
+
+    $\lVert \operatorname{cof}(J)\,n_d \rVert^2$ with $n_d$ the normal of the face across voxel
+    axis $d$; in 2-D faces are the edges of a pixel.
 
     Args:
         displacement: (B, D, *S), mm.
@@ -57,3 +60,26 @@ def second_derivatives(field: Field, grid: Grid) -> torch.Tensor:
     first = gradient(field, grid)
     columns = [gradient(first[:, :, d], grid) for d in range(grid.dim)]
     return torch.stack(columns, 2)
+
+
+def laplacian(field: Field, grid: Grid) -> Field:
+    r"""World Laplacian of every component, (B, C, *S), per mm².
+
+    Second differences of neighbouring voxels; the border takes those of the next voxel. Where the
+    axes of the grid are not perpendicular, mixed derivatives come from slopes of slopes.
+
+    Args:
+        field: (B, C, *S) values on `grid`.
+        grid: Where they lie.
+    """
+    inverse = grid.inverse[:-1, :-1]
+    metric = inverse @ inverse.T
+    total = slope.laplacian(field, np.diag(metric))
+    mixed = np.where(abs(metric) > 1e-9 * abs(metric).max(), metric, 0) - np.diag(np.diag(metric))
+    if not mixed.any():
+        return total
+    index = slope.slopes(field, np.eye(grid.dim))
+    for axis in range(grid.dim):
+        along = torch.einsum("bce...,e->bc...", index, tensor(mixed[axis], field))
+        total = total + slope.slopes(along, np.eye(grid.dim))[:, :, axis]
+    return total

@@ -1,7 +1,7 @@
 """Compiled maps of how a displacement changes volumes and areas, and what slopes receive of them.
 
-With A the affine of the grid and G the slopes of the field along the voxel axes, the columns of
-A + G are the edges of a deformed voxel.
+Slopes of the field lie along the voxel axes or, where they are those of ∇u, along those of the
+world. With A the affine of the grid, the columns of A + slopes are the edges of a deformed voxel.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from coincide.kernels.native.slope import differences
 
 @inline
 def edges(field, matrix, i, j, out):
-    """A + G on one row of voxels, out (3, 3, Z): component, axis."""
+    """A + slopes on one row of voxels, out (3, 3, Z): component, voxel axis."""
     for c in range(3):
         differences(field[c], i, j, out[c, 0], out[c, 1], out[c, 2])
         for e in range(3):
@@ -31,38 +31,58 @@ def cross(a, b, k):
     )
 
 
+@inline
+def jacobian(field, inverse, i, j, out):
+    """I + ∇u on one row of voxels, out (3, 3, Z): component, world axis; exact where u is even."""
+    Z = out.shape[2]
+    x, y, z = np.empty(Z, out.dtype), np.empty(Z, out.dtype), np.empty(Z, out.dtype)
+    for c in range(3):
+        differences(field[c], i, j, x, y, z)
+        for d in range(3):
+            line, one = out[c, d], out.dtype.type(1 if c == d else 0)
+            a, b, e = inverse[0, d], inverse[1, d], inverse[2, d]
+            for k in range(Z):
+                line[k] = one + (a * x[k] + b * y[k] + e * z[k])
+
+
 @loop
-def determinant(field, matrix, unit, out):
-    """Out (X, Y, Z) = det(A + G) · unit, for `unit` = 1 / det A."""
+def determinant(field, inverse, out):
+    """Out (X, Y, Z) = det(I + ∇u); `inverse` (3, 3) is world to voxel."""
     _, X, Y, Z = field.shape
     for row in prange(X * Y):
         i = row // Y
         j = row - i * Y
-        e = np.empty((3, 3, Z), field.dtype)
-        edges(field, matrix, i, j, e)
-        zero, one, two, line = e[:, 0], e[:, 1], e[:, 2], out[i, j]
+        matrix = np.empty((3, 3, Z), field.dtype)
+        jacobian(field, inverse, i, j, matrix)
+        zero, one, two, line = matrix[:, 0], matrix[:, 1], matrix[:, 2], out[i, j]
         for k in range(Z):
             a, b, d = cross(one, two, k)
-            line[k] = unit * (zero[0, k] * a + zero[1, k] * b + zero[2, k] * d)
+            line[k] = zero[0, k] * a + zero[1, k] * b + zero[2, k] * d
 
 
 @loop
-def determinant_stress(field, matrix, unit, gradient, out):
-    """What the slopes receive from `determinant`, out (3, 3, X, Y, Z): component, axis."""
+def determinant_stress(field, inverse, gradient, out):
+    """What the slopes receive from `determinant`, out (3, 3, X, Y, Z): component, voxel axis."""
     _, X, Y, Z = field.shape
     for row in prange(X * Y):
         i = row // Y
         j = row - i * Y
-        e = np.empty((3, 3, Z), field.dtype)
-        edges(field, matrix, i, j, e)
+        matrix = np.empty((3, 3, Z), field.dtype)
+        world = np.empty((3, 3, Z), field.dtype)
+        jacobian(field, inverse, i, j, matrix)
         g = gradient[i, j]
-        for axis in range(3):
-            one, two = e[:, (axis + 1) % 3], e[:, (axis + 2) % 3]
-            u, v, w = out[0, axis, i, j], out[1, axis, i, j], out[2, axis, i, j]
+        for d in range(3):
+            one, two, columns = matrix[:, (d + 1) % 3], matrix[:, (d + 2) % 3], world[:, d]
             for k in range(Z):
-                a, b, d = cross(one, two, k)
-                s = unit * g[k]
-                u[k], v[k], w[k] = s * a, s * b, s * d
+                a, b, e = cross(one, two, k)
+                columns[0, k], columns[1, k], columns[2, k] = g[k] * a, g[k] * b, g[k] * e
+        for c in range(3):
+            u, v, w = world[c, 0], world[c, 1], world[c, 2]
+            for axis in range(3):
+                line = out[c, axis, i, j]
+                a, b, e = inverse[axis, 0], inverse[axis, 1], inverse[axis, 2]
+                for k in range(Z):
+                    line[k] = a * u[k] + b * v[k] + e * w[k]
 
 
 @loop
@@ -84,7 +104,7 @@ def faces(field, matrix, unit, out):
 
 @loop
 def faces_stress(field, matrix, unit, gradient, out):
-    """What the slopes receive from `faces`, out (3, 3, X, Y, Z): component, axis."""
+    """What the slopes receive from `faces`, out (3, 3, X, Y, Z): component, voxel axis."""
     _, X, Y, Z = field.shape
     for row in prange(X * Y):
         i = row // Y
