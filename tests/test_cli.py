@@ -115,6 +115,31 @@ def test_simpleitk_brings_points_back(folder, run):
     np.testing.assert_allclose(ours[0].detach().numpy() * [-1, -1, 1], moved, atol=0.01)
 
 
+def test_an_excluded_lesion_does_not_mislead(folder):
+    fixed = read_image(folder / "fixed image.nii.gz")
+    truth, moved = (read_points(folder / f"{n} points.csv") for n in ("fixed", "moving"))
+    gap = fixed.grid.points()[0].reshape(*fixed.grid.shape, 3)
+    lesion = ((gap - torch.tensor([4.0, 0, 0])).norm(dim=-1) < 5)[None, None]
+    write_image(
+        fixed.with_data(torch.where(lesion, 3 * fixed.data.max(), fixed.data)),
+        folder / "sick.nii.gz",
+    )
+    write_image(fixed.with_data(lesion.to(torch.int16)), folder / "lesion.nii.gz")
+    errors = {}
+    for name, options in (("plain", ()), ("out", ("--fixed-exclude", folder / "lesion.nii.gz"))):
+        coincide(
+            *("register", folder / "sick.nii.gz", folder / "moving image.nii.gz", *options),
+            *("--initial", "header", "--preset", "brain-mr", "--objective", "mse"),
+            *("--out", folder / name, "--report", "False"),
+        )
+        transform = read_transform(folder / name / "transform.h5")
+        found = transform(torch.as_tensor(truth)[None])[0].detach().numpy()
+        errors[name] = np.linalg.norm(found - moved, axis=1).mean()
+    assert errors["out"] < 0.7 * errors["plain"]
+    settings = tomllib.loads((folder / "out" / "settings.toml").read_text())
+    assert settings["fixed_exclude"].endswith("lesion.nii.gz")
+
+
 def test_settings_repeat_the_run(folder, run):
     again = folder / "again"
     coincide("register", "--settings", run / "settings.toml", "--out", again, "--report", "False")
