@@ -28,6 +28,7 @@ from coincide.space.image import Image
 from coincide.space.pyramid import Level, at
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine, Linear
+from coincide.transforms.symmetric import Symmetric
 from coincide.transforms.transform import Transform
 
 MARGIN = 10.0  # mm kept around the content
@@ -107,7 +108,7 @@ def register(
             levels = _levels(pair[0], plan.steps)
             found = optimise(*pair, part, cost=target, optimiser=rules, levels=levels, watch=watch)
             deformation = found.transform.to("cpu")
-            if isinstance(deformation, Displacement):
+            if isinstance(deformation, Displacement | Symmetric):
                 deformation = settled(deformation)
             seconds["deformable"] = time.perf_counter() - start
             start = time.perf_counter()
@@ -215,9 +216,11 @@ def _rules(
     """One optimiser a level: what was given, the preset's, or what suits the transform."""
     if optimiser is not None:
         return optimiser
-    if not isinstance(transform, Displacement):
+    if not isinstance(transform, Displacement | Symmetric):
         return "adam(rate=0.2)"
     texts = plan.optimisers or MULTIMODAL
+    if isinstance(transform, Symmetric):
+        texts = tuple(text.replace("compositive", "syn") for text in texts)
     first = len(plan.steps) - len(texts)
     return [build(texts[max(0, n - first)], Optimiser) for n in range(len(plan.steps))]
 
