@@ -35,8 +35,8 @@ class SyN(Optimiser):
 
     and the same with the roles exchanged, where $\epsilon$ makes the longest step of the two
     `step` voxels. The cost is the mean of $S(F', M')$ and $S(M', F')$, so exchanging the images
-    gives the inverse. Penalties are summed over the halves. With several similarities each force is divided
-    by its root mean square. The halves of the lowest cost are kept.
+    gives the inverse. Penalties are summed over the halves. With several similarities each force
+    is divided by its root mean square. The halves of the lowest cost are kept.
 
     Args:
         step: Longest move of one update of a half, voxels of the level (> 0).

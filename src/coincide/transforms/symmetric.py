@@ -124,10 +124,11 @@ class _Inverse(Function):
         with torch.enable_grad():
             index, scale = np.eye(dim, dim + 1), ctx.grid.inverse[:-1, :-1]
             there, _ = warp(field, inverse, index, scale, clamp=True)
-        rows = [
-            torch.autograd.grad(there[:, d].sum(), inverse, retain_graph=True)[0]
-            for d in range(dim)
-        ]
+        rows = []
+        for d in range(dim):
+            one = torch.zeros_like(there)
+            one[:, d] = 1
+            rows.append(torch.autograd.grad(there, inverse, one, retain_graph=True)[0])
         # dw = -(I + ∇u)⁻¹ du, both at y + w
         jacobian = torch.stack(rows, 1).movedim((1, 2), (-2, -1))
         jacobian = jacobian + torch.eye(dim, dtype=field.dtype, device=field.device)
