@@ -71,6 +71,17 @@ def run(folder):
     return out
 
 
+@pytest.fixture(scope="module")
+def symmetric(folder):
+    out = folder / "a symmetric run"
+    coincide(
+        *("register", folder / "fixed image.nii.gz", folder / "moving image.nii.gz"),
+        *("--initial", "header", "--preset", "brain-mr", "--out", out),
+        *("--transform", "symmetric", "--report", "False"),
+    )
+    return out
+
+
 def world(folder):
     """Points of the fixed image, LPS as ITK has them."""
     return read_points(folder / "fixed points.csv") * [-1, -1, 1]
@@ -113,6 +124,13 @@ def test_simpleitk_brings_points_back(folder, run):
     assert np.median(np.linalg.norm(moved - points, axis=1)) > 0.5
     ours = read_transform(run / "transform.h5")(torch.as_tensor(points * [-1, -1, 1])[None])
     np.testing.assert_allclose(ours[0].detach().numpy() * [-1, -1, 1], moved, atol=0.01)
+
+
+def test_a_symmetric_transform_is_read_by_simpleitk(folder, symmetric):
+    test_simpleitk_applies_the_transform(folder, symmetric)
+    test_simpleitk_brings_points_back(folder, symmetric)
+    names = [type(part).__name__ for part in read_transform(symmetric / "transform.h5")]
+    assert names == ["Affine", "Symmetric"]
 
 
 def test_settings_repeat_the_run(folder, run):

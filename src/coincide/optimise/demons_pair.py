@@ -72,7 +72,8 @@ def flowed(velocity: Field) -> Field:
     """Displacement of the flow along a velocity for unit time; both in voxels."""
     dim = velocity.shape[1]
     longest = largest(velocity, np.eye(dim))
-    squarings = max(0, int(np.ceil(np.log2(max(longest, 1e-9) / 0.5))))
+    # in this order a length that is not a number gives no squarings; the cost tells of it
+    squarings = max(0, int(np.ceil(np.log2(max(1e-9, longest) / 0.5))))
     return exponential(velocity, np.eye(dim, dim + 1), np.eye(dim), squarings)
 
 

@@ -97,7 +97,10 @@ class SyNRun(Run):
             values[str(term)] = value = self._force(term, images)
             cost += weight * value
             if len(self.pairs) > 1:
-                size = float(torch.linalg.vector_norm(self.force))
+                # each half by itself: their sum does not depend on which comes first
+                size = math.hypot(
+                    *(float(torch.linalg.vector_norm(f)) for f in self.force.chunk(2))
+                )
                 weight *= self.force.numel() ** 0.5 / max(size, 1e-20)
             self.total.add_(self.force, alpha=weight)
         for weight, term in self.penalties:
