@@ -32,22 +32,22 @@ class Demons(Optimiser):
     The field of the lowest cost is kept.
 
     Args:
-        forces: Whose gradient: `fixed` (Thirion), `moving` (Gauss-Newton) or `symmetric`.
-        composition: `diffeomorphic`: composed with the exponential of the update; `additive`.
         step: Longest force, voxels of the level (> 0).
         update: Standard deviation of the Gaussian on each update (a fluid), voxels of the level.
         field: Standard deviation of the Gaussian on the field (diffusion), voxels of the level.
+        forces: Whose gradient: `fixed` (Thirion), `moving` (Gauss-Newton) or `symmetric`.
+        composition: `diffeomorphic`: composed with the exponential of the update; `additive`.
 
     References:
         Thirion (1998), doi:10.1016/S1361-8415(98)80022-4;
         Vercauteren et al. (2009), doi:10.1016/j.neuroimage.2008.10.040.
     """
 
-    forces: str = "symmetric"
-    composition: str = "diffeomorphic"
     step: float = 1.0
     update: float = 0.0
     field: float = 1.0
+    forces: str = "symmetric"
+    composition: str = "diffeomorphic"
 
     def __post_init__(self):
         one_of("forces", self.forces, tuple(SHARES))

@@ -31,20 +31,20 @@ class LogDemons(Optimiser):
     inverse. The velocity of the lowest cost is kept.
 
     Args:
-        forces: Whose gradient: `fixed` (Thirion), `moving` (Gauss-Newton) or `symmetric`.
         step: Longest force, voxels of the level (> 0).
         update: Standard deviation of the Gaussian on each update (a fluid), voxels of the level.
         field: Standard deviation of the Gaussian on the velocity (diffusion), voxels of the level.
+        forces: Whose gradient: `fixed` (Thirion), `moving` (Gauss-Newton) or `symmetric`.
 
     References:
         Vercauteren et al. (2008), doi:10.1007/978-3-540-85988-8_90;
         Bossa et al. (2007), doi:10.1007/978-3-540-75757-3_81.
     """
 
-    forces: str = "symmetric"
     step: float = 1.0
     update: float = 0.0
     field: float = 1.0
+    forces: str = "symmetric"
 
     def __post_init__(self):
         one_of("forces", self.forces, tuple(SHARES))
