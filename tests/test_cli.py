@@ -71,6 +71,17 @@ def run(folder):
     return out
 
 
+@pytest.fixture(scope="module")
+def symmetric(folder):
+    out = folder / "a symmetric run"
+    coincide(
+        *("register", folder / "fixed image.nii.gz", folder / "moving image.nii.gz"),
+        *("--initial", "header", "--preset", "brain-mr", "--out", out),
+        *("--transform", "symmetric", "--report", "False"),
+    )
+    return out
+
+
 def world(folder):
     """Points of the fixed image, LPS as ITK has them."""
     return read_points(folder / "fixed points.csv") * [-1, -1, 1]
@@ -138,6 +149,13 @@ def test_an_excluded_lesion_does_not_mislead(folder):
     assert errors["out"] < 0.7 * errors["plain"]
     settings = tomllib.loads((folder / "out" / "settings.toml").read_text())
     assert settings["fixed_exclude"].endswith("lesion.nii.gz")
+
+
+def test_a_symmetric_transform_is_read_by_simpleitk(folder, symmetric):
+    test_simpleitk_applies_the_transform(folder, symmetric)
+    test_simpleitk_brings_points_back(folder, symmetric)
+    names = [type(part).__name__ for part in read_transform(symmetric / "transform.h5")]
+    assert names == ["Affine", "Symmetric"]
 
 
 def test_settings_repeat_the_run(folder, run):
