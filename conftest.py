@@ -5,6 +5,9 @@ from coincide.alignment import Alignment
 from coincide.synthetic.phantoms import textured
 from coincide.transforms.displacement import Displacement
 
+# These import Triton, which is not there on every machine, and hold no examples.
+collect_ignore_glob = ["src/coincide/kernels/triton/*"]
+
 
 @pytest.fixture(autouse=True, scope="session")
 def names_in_docstrings(doctest_namespace):

@@ -71,6 +71,17 @@ def run(folder):
     return out
 
 
+@pytest.fixture(scope="module")
+def symmetric(folder):
+    out = folder / "a symmetric run"
+    coincide(
+        *("register", folder / "fixed image.nii.gz", folder / "moving image.nii.gz"),
+        *("--initial", "header", "--preset", "brain-mr", "--out", out),
+        *("--transform", "symmetric", "--report", "False"),
+    )
+    return out
+
+
 def world(folder):
     """Points of the fixed image, LPS as ITK has them."""
     return read_points(folder / "fixed points.csv") * [-1, -1, 1]
@@ -113,6 +124,38 @@ def test_simpleitk_brings_points_back(folder, run):
     assert np.median(np.linalg.norm(moved - points, axis=1)) > 0.5
     ours = read_transform(run / "transform.h5")(torch.as_tensor(points * [-1, -1, 1])[None])
     np.testing.assert_allclose(ours[0].detach().numpy() * [-1, -1, 1], moved, atol=0.01)
+
+
+def test_an_excluded_lesion_does_not_mislead(folder):
+    fixed = read_image(folder / "fixed image.nii.gz")
+    truth, moved = (read_points(folder / f"{n} points.csv") for n in ("fixed", "moving"))
+    gap = fixed.grid.points()[0].reshape(*fixed.grid.shape, 3)
+    lesion = ((gap - torch.tensor([4.0, 0, 0])).norm(dim=-1) < 5)[None, None]
+    write_image(
+        fixed.with_data(torch.where(lesion, 3 * fixed.data.max(), fixed.data)),
+        folder / "sick.nii.gz",
+    )
+    write_image(fixed.with_data(lesion.to(torch.int16)), folder / "lesion.nii.gz")
+    errors = {}
+    for name, options in (("plain", ()), ("out", ("--fixed-exclude", folder / "lesion.nii.gz"))):
+        coincide(
+            *("register", folder / "sick.nii.gz", folder / "moving image.nii.gz", *options),
+            *("--initial", "header", "--preset", "brain-mr", "--objective", "mse"),
+            *("--out", folder / name, "--report", "False"),
+        )
+        transform = read_transform(folder / name / "transform.h5")
+        found = transform(torch.as_tensor(truth)[None])[0].detach().numpy()
+        errors[name] = np.linalg.norm(found - moved, axis=1).mean()
+    assert errors["out"] < 0.7 * errors["plain"]
+    settings = tomllib.loads((folder / "out" / "settings.toml").read_text())
+    assert settings["fixed_exclude"].endswith("lesion.nii.gz")
+
+
+def test_a_symmetric_transform_is_read_by_simpleitk(folder, symmetric):
+    test_simpleitk_applies_the_transform(folder, symmetric)
+    test_simpleitk_brings_points_back(folder, symmetric)
+    names = [type(part).__name__ for part in read_transform(symmetric / "transform.h5")]
+    assert names == ["Affine", "Symmetric"]
 
 
 def test_settings_repeat_the_run(folder, run):

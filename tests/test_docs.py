@@ -42,6 +42,7 @@ def small_files(tmp_path_factory) -> Path:
         "fixed_labels": phantom.labels,
         "moving_labels": resample(phantom.labels, grid, bent, interpolation="label"),
         "fixed_mask": phantom.labels.with_data((phantom.labels.data > 0).to(torch.int16)),
+        "lesion": phantom.labels.with_data((phantom.labels.data == 5).to(torch.int16)),
     }
     for name, image in files.items():
         nibabel.save(nifti(image), folder / f"{name}.nii.gz")

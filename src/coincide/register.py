@@ -16,10 +16,12 @@ from coincide.initialise.linear import Aligned, align
 from coincide.kernels.native.jit import threads
 from coincide.objective import Objective, Term, absent
 from coincide.objective import objective as read_objective
+from coincide.optimise.compositive import Compositive
 from coincide.optimise.loop import optimise
 from coincide.optimise.optimiser import Optimiser
 from coincide.optimise.progress import progress
 from coincide.optimise.settle import settled
+from coincide.optimise.syn import SyN
 from coincide.presets import MULTIMODAL, PRESETS, Preset
 from coincide.presets import preset as find_preset
 from coincide.registration import Candidate, Registration, Step
@@ -28,11 +30,13 @@ from coincide.space.image import Image
 from coincide.space.pyramid import Level, at
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine, Linear
+from coincide.transforms.symmetric import Symmetric
 from coincide.transforms.transform import Transform
 
 MARGIN = 10.0  # mm kept around the content
 AIR = -500.0  # values below this are taken for Hounsfield units
 COVERED = 0.98  # share of the fixed content that an image covers which needs no mask for its edge
+HALF = 0.6  # smoothing of each of two halves, as a share of that of a whole displacement
 WORKING = 8_000_000  # voxels of the finest level at most
 
 
@@ -110,7 +114,7 @@ def register(
             levels = _levels(pair[0], plan.steps)
             found = optimise(*pair, part, cost=target, optimiser=rules, levels=levels, watch=watch)
             deformation = found.transform.to("cpu")
-            if isinstance(deformation, Displacement):
+            if isinstance(deformation, Displacement | Symmetric):
                 deformation = settled(deformation)
             seconds["deformable"] = time.perf_counter() - start
             start = time.perf_counter()
@@ -225,11 +229,19 @@ def _rules(
     """One optimiser a level: what was given, the preset's, or what suits the transform."""
     if optimiser is not None:
         return optimiser
-    if not isinstance(transform, Displacement):
+    if not isinstance(transform, Displacement | Symmetric):
         return "adam(rate=0.2)"
     texts = plan.optimisers or MULTIMODAL
     first = len(plan.steps) - len(texts)
-    return [build(texts[max(0, n - first)], Optimiser) for n in range(len(plan.steps))]
+    rules = [build(texts[max(0, n - first)], Optimiser) for n in range(len(plan.steps))]
+    return [_halved(rule) for rule in rules] if isinstance(transform, Symmetric) else rules
+
+
+def _halved(rule: Optimiser) -> Optimiser:
+    """What does to two halves what a rule does to a whole displacement."""
+    if not isinstance(rule, Compositive):
+        return rule
+    return SyN(step=0.5 * rule.step, update=rule.update, field=HALF * rule.field)
 
 
 def _working(

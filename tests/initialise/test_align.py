@@ -189,6 +189,38 @@ def test_a_mask_leaves_out_what_the_image_leaves_out():
     assert notes == ()
 
 
+def test_a_mask_of_weights_stays_soft_and_any_other_counts_above_zero():
+    image = phantom(2)
+    soft = torch.linspace(0, 1, image.grid.voxels).view(1, 1, *image.grid.shape)
+    assert torch.equal(with_mask(image, Image(soft, image.grid), "m")[0].mask, soft)
+    bright = with_mask(image, Image(255 * soft, image.grid), "m")[0].mask
+    assert torch.equal(bright, (soft > 0).float())
+
+
+def test_an_excluded_part_is_left_out_of_a_mask():
+    image = phantom(2)
+    left = torch.zeros(1, 1, *image.grid.shape)
+    left[:, :, :20] = 1
+    # on another grid, of odd size so that no voxel of the image lies on an edge
+    lesion = Image(torch.zeros(1, 1, 9, 9, dtype=torch.int32), centred((9, 9), 1.1))
+    lesion.data[..., 2:7, 2:7] = 3
+    masked, _ = with_mask(image.with_mask(left), lesion, "lesion", exclude=True)
+    points = image.grid.points()[0].numpy().reshape(*image.grid.shape, 2)
+    there = torch.tensor((np.abs(points) < 2.75).all(-1))[None, None]
+    assert bool((there & (left > 0)).any())
+    assert torch.equal(masked.mask, left * ~there)
+
+
+def test_excluding_nothing_is_noted_and_excluding_everything_refused():
+    image = phantom(2)
+    blank = Image(torch.zeros(1, 1, 8, 8), centred((8, 8)))
+    masked, notes = with_mask(image, blank, "lesion", exclude=True)
+    assert bool((masked.mask == 1).all())
+    assert notes == ("lesion is empty: nothing was excluded",)
+    with pytest.raises(ValueError, match="all leaves nothing of its image"):
+        with_mask(image, Image(torch.ones_like(image.data), image.grid), "all", exclude=True)
+
+
 @pytest.mark.parametrize(
     ("mask", "message"),
     [

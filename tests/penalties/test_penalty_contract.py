@@ -11,11 +11,12 @@ from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.synthetic.phantoms import centred
 from coincide.transforms.displacement import Displacement
+from coincide.transforms.jacobian import laplacian
 from coincide.transforms.linear import Affine
 from worlds import noise, oblique
 
 SHAPES = {2: (15, 13), 3: (11, 12, 10)}
-FREE_UNDER_AFFINE = ("bending", "folding")
+FREE_UNDER_AFFINE = ("bending", "curvature", "folding")
 
 every_penalty = pytest.mark.parametrize("name", parts(Penalty))
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
@@ -49,7 +50,7 @@ def test_translations_are_free(name, dim):
 def test_the_identity_is_free_and_a_crumpled_field_is_not(name, dim):
     grid = oblique(SHAPES[dim])
     field = 3 * noise(SHAPES[dim], sigma=0, channels=dim, dtype=torch.float64)
-    assert cost(name, 0 * field, grid) == 0
+    assert cost(name, 0 * field, grid) < 1e-20
     assert cost(name, field, grid) > 0.01
 
 
@@ -82,6 +83,81 @@ def test_the_gradient_penalties_of_a_linear_field_are_known(dim):
 
 
 @both_dimensions
+def test_the_penalties_of_a_linear_map_are_known(dim):
+    grid = oblique(SHAPES[dim])
+    matrix = 0.2 * np.random.default_rng(0).standard_normal((dim, dim)) + 0.2 * np.eye(dim)
+    field = on_points(lambda x: x @ matrix.T, grid)
+    jacobian = np.eye(dim) + matrix
+    det, length = np.linalg.det(jacobian), (matrix**2).sum()
+    assert abs(det - 1) > 0.05
+    faces = det * np.linalg.inv(jacobian).T @ grid.direction  # its normals are its axes
+    growth = (np.clip((faces**2).sum(0) - 1, 0, None) ** 2).sum()
+    known = {
+        "total_variation(epsilon=0.2)": np.sqrt(length + 0.04) - 0.2,
+        "volume": abs(det - 1),
+        "log_jacobian": np.log(det) ** 2,
+        "symmetric_jacobian": det + 1 / det - 2,
+        "hyperelastic(area=0.0, volume=0.0)": length / 2,
+        "hyperelastic(length=0.0, volume=0.0)": growth,
+        "hyperelastic(length=0.0, area=0.0)": (det - 1) ** 4 / det**2,
+    }
+    assert growth > 0
+    for text, value in known.items():
+        assert cost(text, field, grid) == pytest.approx(value, rel=1e-9), text
+
+
+@pytest.mark.parametrize("name", ["log_jacobian", "symmetric_jacobian"])
+@both_dimensions
+def test_growth_costs_as_much_as_shrinkage(name, dim):
+    grid = centred(SHAPES[dim])
+
+    def scaled(factor):
+        return on_points(lambda x: (factor - 1) * x, grid)
+
+    assert cost(name, scaled(1.3), grid) == pytest.approx(cost(name, scaled(1 / 1.3), grid))
+    assert cost(name, scaled(1.3), grid) > 0.1
+
+
+@pytest.mark.parametrize("name", ["log_jacobian", "symmetric_jacobian", "hyperelastic"])
+def test_a_barrier_is_smooth_at_its_floor_and_falls_towards_it_from_folds(name):
+    grid = centred((4, 4))
+
+    def at(determinant):
+        return on_points(lambda x: np.stack([(determinant - 1) * x[:, 0], 0 * x[:, 1]], -1), grid)
+
+    part = {"hyperelastic": "hyperelastic(length=0.0, area=0.0, floor=0.3)"}
+    text = part.get(name, f"{name}(floor=0.3)")
+    costs = [cost(text, at(d), grid) for d in (-2.0, -1.0, 0.0, 0.3, 0.6, 0.9)]
+    assert costs == sorted(costs, reverse=True)
+    # below the floor it is straight, and its slope does not jump there
+    assert costs[0] - costs[1] == pytest.approx(costs[1] - costs[2], rel=1e-9)
+    below, above = (
+        (cost(text, at(0.3 + a), grid) - cost(text, at(0.3 + b), grid)) / 1e-5
+        for a, b in ((0, -1e-5), (1e-5, 0))
+    )
+    assert below == pytest.approx(above, rel=1e-3)
+    assert below == pytest.approx(costs[2] - costs[1], rel=1e-6)
+
+
+@both_dimensions
+def test_a_jump_costs_total_variation_its_height_once(dim):
+    grid = centred((40, *(6,) * (dim - 1)), 0.5)
+    costs = []
+    for width in (1e-3, 4.0, 8.0):
+        field = on_points(
+            lambda x, w=width: (
+                np.stack([0 * x[:, 0], np.clip(x[:, 0] / w, -0.5, 0.5) * 3], -1)
+                if dim == 2
+                else np.stack([0 * x[:, 0], np.clip(x[:, 0] / w, -0.5, 0.5) * 3, 0 * x[:, 0]], -1)
+            ),
+            grid,
+        )
+        costs.append(cost("total_variation(epsilon=1e-6)", field, grid))
+    # 3 mm over 20 mm, however it is spread
+    assert costs == pytest.approx([3 / 20] * 3, rel=1e-3)
+
+
+@both_dimensions
 def test_small_rotations_cost_the_elastic_body_nothing_to_first_order(dim):
     grid = oblique(SHAPES[dim])
     skew = np.zeros((dim, dim))
@@ -99,6 +175,24 @@ def test_bending_of_a_parabola_is_known_in_the_interior(dim):
     # at each end two of the 31 voxels see one-sided differences: 1 and 1.5 per mm
     expected = (27 * 4 + 2 * (1 + 2.25)) / 31
     assert cost("bending", field, grid) == pytest.approx(expected, rel=1e-9)
+
+
+@both_dimensions
+def test_curvature_of_a_parabola_is_exact_up_to_the_border(dim):
+    grid = oblique(SHAPES[dim])
+    random = np.random.default_rng(0)
+    curve = random.standard_normal((dim, dim, dim))
+    field = on_points(lambda x: np.einsum("nd,cde,ne->nc", x, curve, x), grid)
+    expected = ((2 * np.einsum("cdd->c", curve)) ** 2).sum()
+    assert cost("curvature", field, grid) == pytest.approx(expected, rel=1e-8)
+    # mixed derivatives of a sheared grid come from slopes, exact for parabolas in the interior
+    affine = grid.affine.copy()
+    affine[:-1, -2] += 0.3 * affine[:-1, 0]
+    sheared = Grid(grid.shape, affine)
+    field = on_points(lambda x: np.einsum("nd,cde,ne->nc", x, curve, x), sheared)
+    found = laplacian(field, sheared)[(..., *(slice(2, -2),) * dim)]
+    exact = torch.tensor(2 * np.einsum("cdd->c", curve)).view(1, dim, *(1,) * dim)
+    assert float((found - exact).abs().max()) < 1e-8
 
 
 @both_dimensions

@@ -119,18 +119,72 @@ def test_a_mask_is_a_crop(name, dim):
     assert not torch.allclose(masked, compared(name, fixed, moving), rtol=1e-3)
 
 
-# of mind the range of the noise estimate is that of the whole volume
-@pytest.mark.parametrize("name", [n for n in parts(Similarity) if "mind" not in n])
+@every_similarity
 @both_dimensions
-def test_what_lies_far_outside_the_mask_does_not_count(name, dim):
+def test_what_lies_outside_the_mask_does_not_count(name, dim):
     fixed, moving = picture(name, dim), picture(name, dim, seed=1)
     mask = torch.zeros(1, 1, *SHAPES[dim])
     mask[:, :, 5:-5] = 1
+    # up to the voxel next to the mask: no feature may look across its border
     changed = moving.data.clone()
-    changed[:, :, :3] = 4 if name == "overlap" else 100
+    changed[:, :, :5] = 4 if name == "overlap" else 100
     expected = compared(name, fixed.with_mask(mask), moving.with_mask(mask))
     found = compared(name, fixed.with_mask(mask), moving.with_data(changed).with_mask(mask))
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@every_similarity
+@both_dimensions
+def test_half_a_weight_everywhere_is_as_good_as_a_whole(name, dim):
+    fixed, moving = picture(name, dim), picture(name, dim, seed=1)
+    whole = torch.ones(1, 1, *SHAPES[dim])
+    one = compared(name, fixed.with_mask(whole), moving.with_mask(whole))
+    half = compared(name, fixed.with_mask(whole / 2), moving.with_mask(whole / 2))
+    torch.testing.assert_close(half, one, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mind", "mind_ssc", "mse", "ngf"])
+@both_dimensions
+def test_a_soft_weight_acts_in_proportion(name, dim):
+    fixed, moving = picture(name, dim), picture(name, dim, seed=1)
+    left = (noise(SHAPES[dim], seed=3) > 0.2).double()
+    parts_ = {1.0: left, 0.3: 1 - left}
+    together = compared(name, fixed, moving, sum(w * m for w, m in parts_.items()))
+    each = sum(w * float(m.sum()) * compared(name, fixed, moving, m) for w, m in parts_.items())
+    mass = sum(w * float(m.sum()) for w, m in parts_.items())
+    torch.testing.assert_close(together, each / mass, rtol=1e-9, atol=1e-12)
+
+
+# distances near the end of a picture are those to the surfaces that are still in it
+@pytest.mark.parametrize("name", [n for n in parts(Similarity) if n != "distance_map"])
+@both_dimensions
+def test_content_that_leaves_the_view_does_not_pay(name, dim):
+    # images that repeat look the same after a whole period, but for what is out of view
+    period, shape = 8, {2: (48, 20), 3: (40, 10, 9)}[dim]
+
+    def repeated(seed: int) -> torch.Tensor:
+        one = noise((3 * period, *shape[1:]), seed=seed, sigma=1.2, dtype=torch.float64)
+        return torch.cat([one[:, :, period : 2 * period]] * (shape[0] // period), 2)
+
+    fixed, moving = repeated(0), 0.5 * repeated(0) + repeated(1)
+    if name == "overlap":
+        fixed, moving = (((1.2 * x).round().long().clamp(-2, 2) + 2) for x in (fixed, moving))
+    grid, part = oblique(shape, spacing=1.2), build(name)
+    step = period * grid.affine[:-1, 0]
+    images = Image(fixed, grid), Image(moving, grid)
+    costs = [float(part(Alignment(*images, moved_by(n * step, dim)))) for n in range(4)]
+    assert min(costs[1:]) > costs[0] - 0.005 * abs(costs[0])
+    if name in POINTWISE and name != "lncc":
+        assert costs == pytest.approx([costs[0]] * 4, rel=1e-6)
+
+
+@every_similarity
+@both_dimensions
+def test_nothing_in_view_is_worse_than_a_good_match(name, dim):
+    image, part = picture(name, dim), build(name)
+    best = float(part(Alignment(image, image, moved_by(np.zeros(dim), dim))))
+    gone = float(part(Alignment(image, image, moved_by(np.full(dim, 500.0), dim))))
+    assert gone > best + 0.02
 
 
 @every_similarity

@@ -24,10 +24,11 @@ def randomised(name: str, grid: Grid, *, seed=0, size=1.0) -> Transform:
     """A transform of that name whose parameters are random, in mm, smooth where they are many."""
     transform = build(name).on(grid)
     random = np.random.default_rng(seed)
-    for parameter in transform.parameters():
+    for number, parameter in enumerate(transform.parameters()):
         if parameter.ndim > 2:
             sigma = 4.0 if parameter.shape[2:] == grid.shape else 0.8
-            smooth = noise(parameter.shape[2:], seed=seed, sigma=sigma, channels=grid.dim)
+            draw = seed + 50 * number
+            smooth = noise(parameter.shape[2:], seed=draw, sigma=sigma, channels=grid.dim)
             parameter.data = size * smooth
         else:
             values = size * random.choice([-3, -2, 2, 3], parameter.shape).astype(float)
@@ -210,7 +211,7 @@ def test_a_finer_grid_keeps_the_map(name, dim):
     transform = randomised(name, grid.shrink((2,) * dim))
     finer = transform.on(grid)
     gap = (finer(interior(grid)) - transform(interior(grid))).norm(dim=-1)
-    assert float(gap.max()) < (0.15 if "velocity" in name else 2e-2)
+    assert float(gap.max()) < (0.15 if "velocity" in name or name == "symmetric" else 2e-2)
 
 
 @every_transform

@@ -38,8 +38,10 @@ class RegisterOptions:
             and "lncc + landmarks" to let the label maps or landmarks take part.
         optimiser: Such as "adam(rate=0.1)" or "compositive(update=2, field=1)".
         initial: search (any orientation), header (trust the files), or a linear transform file.
-        fixed_mask: Where the fixed image counts (above 0).
-        moving_mask: Where the moving image counts (above 0).
+        fixed_mask: Where the fixed image counts: weights from 0 to 1, or above 0.
+        moving_mask: Where the moving image counts.
+        fixed_exclude: Where the fixed image does not count, such as a lesion.
+        moving_exclude: Where the moving image does not count.
         fixed_labels: Label map of the fixed image, for scores and the term "labels".
         moving_labels: Label map of the moving image, for the same.
         fixed_points: Landmarks of the fixed image, for scores and the term "landmarks".
@@ -58,6 +60,8 @@ class RegisterOptions:
     initial: str = "search"
     fixed_mask: str = ""
     moving_mask: str = ""
+    fixed_exclude: str = ""
+    moving_exclude: str = ""
     fixed_labels: str = ""
     moving_labels: str = ""
     fixed_points: str = ""
@@ -91,8 +95,10 @@ def register(
         if not getattr(options, name):
             raise ValueError(f"no {name} given; write: coincide register FIXED MOVING --out FOLDER")
     frame = None if options.frame < 0 else options.frame
-    fixed = _masked(as_image(options.fixed, frame=frame), options.fixed_mask)
-    moving = _masked(as_image(options.moving, frame=frame), options.moving_mask)
+    fixed = _masked(as_image(options.fixed, frame=frame), options.fixed_mask, options.fixed_exclude)
+    moving = _masked(
+        as_image(options.moving, frame=frame), options.moving_mask, options.moving_exclude
+    )
     truth = _truth(options)
     result = run(
         fixed,
@@ -142,12 +148,14 @@ def _plain(options: RegisterOptions) -> dict[str, Any]:
     return values
 
 
-def _masked(image: ImageFile, mask: str) -> ImageFile:
-    if not mask:
-        return image
-    where = load(mask)
-    combined, notes = with_mask(image.image, where.image, mask)
-    return replace(image, image=combined, warnings=(*image.warnings, *where.warnings, *notes))
+def _masked(image: ImageFile, mask: str, exclude: str) -> ImageFile:
+    for path, out in ((mask, False), (exclude, True)):
+        if path:
+            where = load(path)
+            combined, notes = with_mask(image.image, where.image, path, exclude=out)
+            warnings = (*image.warnings, *where.warnings, *notes)
+            image = replace(image, image=combined, warnings=warnings)
+    return image
 
 
 def _truth(options: RegisterOptions) -> dict[str, Any]:

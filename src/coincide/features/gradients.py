@@ -2,12 +2,15 @@
 
 import torch
 
+from coincide.space.filled import filled
 from coincide.space.image import Image
 from coincide.transforms.jacobian import gradient
 
 
 def edge_tensor(image: Image, eta: float) -> Image:
     r"""Entries of $n n^\top$ with $n = \nabla I / \sqrt{|\nabla I|^2 + \varepsilon^2}$.
+
+    The border of a mask is no edge: outside it the image is filled from inside.
 
     Args:
         image: (B, 1, *S) intensities.
@@ -17,7 +20,7 @@ def edge_tensor(image: Image, eta: float) -> Image:
         (B, D(D+1)/2, *S); off-diagonal entries carry √2, so that squared differences of the
         channels sum to the Frobenius norm.
     """
-    slope = gradient(image.data[:, :1], image.grid)[:, 0]
+    slope = gradient(filled(image).data[:, :1], image.grid)[:, 0]
     size = slope.square().sum(1, keepdim=True)
     weight = image.weight().to(size.dtype) * (size > 0)
     voxels = tuple(range(1, size.ndim))
@@ -34,4 +37,4 @@ def edge_tensor(image: Image, eta: float) -> Image:
 
 def edge_strength(image: Image) -> Image:
     r"""Gradient magnitude $|\nabla I|$ of every channel, intensity per mm, (B, C, *S)."""
-    return image.with_data(gradient(image.data, image.grid).square().sum(2).sqrt())
+    return image.with_data(gradient(filled(image).data, image.grid).square().sum(2).sqrt())

@@ -3,6 +3,7 @@
 import numpy as np
 
 from coincide.kernels.mind import descriptors
+from coincide.space.filled import filled
 from coincide.space.image import Image
 
 FLOOR = 1e-3  # the noise estimate is held between this and its inverse, times its mean
@@ -27,6 +28,9 @@ def adjacent_pairs(dim: int, dilation: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def self_similarity(image: Image, first: np.ndarray, second: np.ndarray, radius: int) -> Image:
-    """Descriptors of the first channel, one channel for each pair of offsets; see `mind`."""
-    data = descriptors(image.data[:, :1], first, second, radius, FLOOR)
+    """Descriptors of the first channel, one channel for each pair of offsets; see `mind`.
+
+    What a mask leaves out enters no patch: there the image is filled from inside.
+    """
+    data = descriptors(filled(image).data[:, :1], first, second, radius, FLOOR)
     return image.with_data(data)

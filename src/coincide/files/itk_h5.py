@@ -8,11 +8,12 @@ import h5py
 import numpy as np
 
 from coincide.files import native
-from coincide.files.itk_member import ItkMember, member_of
+from coincide.files.itk_member import ItkMember, member_of, pieces
 from coincide.space.grid import Grid
 from coincide.transforms.transform import Transform
 
 OURS = "Coincide"
+CONTINUED = "continued"  # an entry of ITK's that belongs to our transform in the one before
 VERSION = "5.4.0"
 # the first name is how ITK spelt it for years; both are in use
 PARAMETERS = ("TransformParameters", "TranformParameters")
@@ -31,11 +32,11 @@ def write_h5(members: Sequence[Transform], path: Path, grid: Grid | None) -> Non
         group = file.create_group("TransformGroup")
         ours = file.create_group(OURS)
         ours.attrs["version"] = 1
-        first = 0
-        if len(members) > 1:
-            first = 1
-        for number, member in enumerate(members, first):
-            found = member_of(member, grid)
+        entries = [(member, piece) for member in members for piece in pieces(member)]
+        first = 1 if len(entries) > 1 else 0
+        before = None
+        for number, (member, piece) in enumerate(entries, first):
+            found = member_of(piece, grid)
             if first and number == first:
                 kind = f"CompositeTransform_double_{found.dim}_{found.dim}"
                 group.create_group("0")["TransformType"] = _text(kind)
@@ -43,7 +44,12 @@ def write_h5(members: Sequence[Transform], path: Path, grid: Grid | None) -> Non
             entry["TransformType"] = _text(found.kind)
             entry[PARAMETERS[0]] = found.parameters
             entry[FIXED[0]] = found.fixed
-            native.keep(member, ours.create_group(str(number)))
+            own = ours.create_group(str(number))
+            if member is before:
+                own.attrs[CONTINUED] = True
+            else:
+                native.keep(member, own)
+            before = member
 
 
 def read_h5(path: Path) -> list[Transform] | None:
@@ -65,16 +71,20 @@ def _members(file: h5py.File) -> list[Transform] | None:
     group: Any = file["TransformGroup"]
     ours: Any = file.get(OURS, {})
     members: list[Transform] = []
+    whole = False  # whether the last one was described by us
     for key in sorted(group, key=int):
         entry = group[key]
         kind = _string(entry["TransformType"])
         if kind.startswith("CompositeTransform"):
+            continue
+        if whole and key in ours and CONTINUED in ours[key].attrs:
             continue
         restored = (
             native.restored(ours[key], lambda e=entry, k=kind: _read(e, k))
             if (key in ours)
             else None
         )
+        whole = restored is not None
         if restored is None:
             if not ItkMember(kind, np.empty(0), np.empty(0)).exact:
                 return None

@@ -10,6 +10,7 @@ from coincide.files.lps import affine_of, flip, flipped_matrix, geometry_of
 from coincide.space.grid import Grid
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine, Linear
+from coincide.transforms.symmetric import Symmetric
 from coincide.transforms.transform import Transform
 
 MATRICES = ("AffineTransform", "MatrixOffsetTransformBase")
@@ -114,6 +115,17 @@ def member_of(transform: Transform, grid: Grid | None = None) -> ItkMember:
         )
     with torch.no_grad():
         return field_member(transform.displacement(own), own)
+
+
+def pieces(transform: Transform) -> list[Transform]:
+    """A transform as what ITK applies one after the other, outermost first; most are one."""
+    if not isinstance(transform, Symmetric) or transform.grid is None:
+        return [transform]
+    grid = transform.grid
+    return [
+        Displacement(field=transform.moving_half, grid=grid),
+        Displacement(field=transform.middle(), grid=grid),
+    ]
 
 
 def sampling_grid(transform: Transform) -> Grid | None:

@@ -24,8 +24,8 @@ def keep(transform: Transform, group: Any) -> None:
     """Describe a transform in an HDF5 group.
 
     A registered transform is understood without being named here if the arguments of its
-    constructor are numbers, grids, arrays and one tensor, its first parameter, and it keeps each
-    under the name of the argument.
+    constructor are numbers, grids, arrays and its parameters, and it keeps each under the name
+    of the argument.
     """
     name = getattr(transform, "name", None)
     if name is None:
@@ -39,8 +39,7 @@ def keep(transform: Transform, group: Any) -> None:
     if getattr(transform, "grid", None) is None:
         return
     group.attrs["name"] = name
-    path, values = next(iter(transform.named_parameters()))
-    tensor = path.rsplit(".", 1)[-1]
+    tensors = {path.rsplit(".", 1)[-1]: t for path, t in transform.named_parameters()}
     for argument in signature(type(transform)).parameters:
         value = getattr(transform, argument, None)
         if isinstance(value, Grid):
@@ -50,8 +49,8 @@ def keep(transform: Transform, group: Any) -> None:
             group.attrs[argument] = value
         elif isinstance(value, np.ndarray):
             group[argument] = value
-        elif argument == tensor and not isinstance(transform, Displacement):
-            group[argument] = values.detach().cpu().numpy()
+        elif argument in tensors and not isinstance(transform, Displacement):
+            group[argument] = tensors[argument].detach().cpu().numpy()
 
 
 def restored(group: Any, itk: Callable[[], ItkMember]) -> Transform | None:

@@ -20,12 +20,15 @@ def mean_square(fixed: Volume, warped: Volume, mask: Volume) -> Tensor:
     Args:
         fixed: (B, C, *S).
         warped: (B, C, *S).
-        mask: (B, 1, *S) weights.
+        mask: (B, 1, *S) weights. Where a pair has none the mean of F² is returned: the two images
+            differ by all there is, and moving one out of view does not pay.
     """
     if fixed.device.type != "cpu":
         voxels = tuple(range(1, fixed.ndim))
         total = (mask * (warped - fixed) ** 2).sum(voxels)
-        return total / (fixed.shape[1] * mask.sum(voxels)).clamp_min(1e-12)
+        weight = fixed.shape[1] * mask.sum(voxels)
+        nothing = fixed.detach().square().mean(voxels)
+        return torch.where(weight > 0, total / weight.clamp_min(1e-12), nothing)
     return _MeanSquare.apply(fixed, warped, mask)  # type: ignore[return-value]
 
 
@@ -45,10 +48,11 @@ class _MeanSquare(Function):
                     (slope[b], channels),
                 )
             )
-            weight = max(float(mask[b].sum(dtype=torch.float64)) * channels, 1e-12)
+            mass = float(mask[b].sum(dtype=torch.float64)) * channels
+            weight = max(mass, 1e-12)
             partial = np.zeros(CHUNKS)
             native.squared(f, w, m[0], w.dtype.type(2 / weight), partial, s)
-            result[b] = float(partial.sum()) / weight
+            result[b] = float(partial.sum()) / weight if mass > 0 else float((f**2).mean())
         ctx.save_for_backward(slope)
         return result
 

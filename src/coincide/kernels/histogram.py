@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from coincide.kernels.backend import backend
 from coincide.kernels.native import histogram as native
-from coincide.kernels.reference import histogram as reference
 from coincide.space.shapes import Volume
 
 CHUNKS = 16
@@ -32,7 +32,7 @@ def joint_histogram(fixed: Volume, warped: Volume, mask: Volume, bins: int) -> T
         (B, bins, bins) float64 sums of weights; differentiable in `warped`.
     """
     if fixed.device.type != "cpu":
-        return reference.joint_histogram(fixed, warped, mask, bins).double()
+        return backend(warped, "histogram").joint_histogram(fixed, warped, mask, bins)
     return _Histogram.apply(fixed, warped, mask, bins)  # type: ignore[return-value]
 
 

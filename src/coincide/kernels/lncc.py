@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from coincide.kernels.backend import backend
 from coincide.kernels.difference import scaled
 from coincide.kernels.native import lncc as native
 from coincide.kernels.native.jit import lifted
-from coincide.kernels.reference import lncc as reference
 from coincide.space.shapes import Volume
 
 CHUNKS = 8  # slabs worked on independently; fixed, so that sums do not depend on the thread count
@@ -32,10 +32,10 @@ def squared_correlation(
         floor: Added to both variances.
 
     Returns:
-        (B,), differentiable in `warped` (and, off the CPU, in everything).
+        (B,), differentiable in `warped`.
     """
     if fixed.device.type != "cpu":
-        return reference.squared_correlation(fixed, warped, mask, radius, floor)
+        return backend(warped, "lncc").squared_correlation(fixed, warped, mask, radius, floor)
     channels = [
         _LNCC.apply(fixed[:, c : c + 1], warped[:, c : c + 1], mask, radius, floor)
         for c in range(fixed.shape[1])

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
+from coincide.kernels.backend import backend
 from coincide.kernels.native import mind as native
 from coincide.kernels.native.jit import lifted
-from coincide.kernels.reference import mind as reference
 from coincide.space.shapes import Volume
 
 
@@ -26,12 +26,7 @@ def descriptors(
         (B, C, *S) in (0, 1], the largest channel 1 at every voxel. No gradient.
     """
     if volume.device.type != "cpu":
-        distance = reference.distances(volume, first, second, radius)
-        distance = distance - distance.amin(1, keepdim=True)
-        spread = distance.mean(1, keepdim=True)
-        mean = spread.mean(tuple(range(1, spread.ndim)), keepdim=True).clamp_min(1e-12)
-        spread = torch.minimum(torch.maximum(spread, floor * mean), mean / floor)
-        return (-distance / spread).exp()
+        return backend(volume, "mind").descriptors(volume, first, second, radius, floor)
     source = lifted(volume)
     out = torch.empty(len(volume), len(first), *volume.shape[2:], dtype=volume.dtype)
     target = lifted(out)

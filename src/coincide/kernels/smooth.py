@@ -9,10 +9,12 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from coincide.kernels.backend import backend
 from coincide.kernels.native import smooth as native
 from coincide.kernels.native.jit import lifted
-from coincide.kernels.reference import smooth as reference
 from coincide.space.shapes import Volume
+
+STRIP = 32  # rows filtered together: their ring of planes stays in the cache
 
 
 def gaussian(volume: Volume, sigma: Sequence[float], *, out: Tensor | None = None) -> Volume:
@@ -21,7 +23,7 @@ def gaussian(volume: Volume, sigma: Sequence[float], *, out: Tensor | None = Non
     Args:
         volume: Values.
         sigma: Standard deviation along each axis, in voxels; 0 leaves the axis alone.
-        out: Where to write the result, without gradient; may be `volume` itself.
+        out: Where to write the result, without gradient; `volume` itself costs a copy.
     """
     return filtered(volume, [gaussian_weights(s) for s in sigma], out=out)
 
@@ -35,9 +37,7 @@ def filtered(volume: Volume, weights: Sequence[np.ndarray], *, out: Tensor | Non
     """Separable filter with odd, symmetric weights along each axis; differentiable."""
     weights = [w if n > 1 else np.ones(1) for w, n in zip(weights, volume.shape[2:], strict=True)]
     if volume.device.type != "cpu":
-        kernels = [torch.as_tensor(w, dtype=volume.dtype, device=volume.device) for w in weights]
-        result = reference.separable(volume, kernels)
-        return result if out is None else out.copy_(result)
+        return backend(volume, "smooth").filtered(volume, weights, out=out)
     if out is not None:
         return _run(volume, weights, out)
     return _Separable.apply(volume, weights)  # type: ignore[return-value]
@@ -51,20 +51,19 @@ def gaussian_weights(sigma: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-_scratch: dict[tuple[Any, ...], np.ndarray] = {}
-
-
 def _run(volume: Volume, weights: Sequence[np.ndarray], out: Tensor) -> Volume:
-    source, target = lifted(volume), lifted(out)
+    source, target = lifted(volume.clone() if out is volume else volume), lifted(out)
     kernels = [np.ones(1)] * (3 - len(weights)) + list(weights)
-    wx, wy, wz = (w.astype(source.dtype) for w in kernels)
-    key = (*source.shape[1:], source.dtype)
-    if key not in _scratch:
-        _scratch.clear()
-        _scratch[key] = np.empty(source.shape[1:], source.dtype)
+    wx, wy, wz = (_half(w).astype(source.dtype) for w in kernels)
     for b in range(len(source)):
-        native.separable(source[b], wx, wy, wz, _scratch[key], target[b])
+        native.separable(source[b], wx, wy, wz, STRIP, target[b])
     return out
+
+
+def _half(weights: np.ndarray) -> np.ndarray:
+    """Weights from the centre outwards, zeros added until the others are a multiple of three."""
+    half = weights[len(weights) // 2 :]
+    return np.pad(half, (0, 3 if len(half) == 1 else -(len(half) - 1) % 3))
 
 
 class _Separable(Function):

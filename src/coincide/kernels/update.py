@@ -4,13 +4,11 @@ Fields are in voxels of their own grid; a metric (D, D) turns voxels into millim
 """
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from coincide.kernels.backend import backend
 from coincide.kernels.native import update as native
 from coincide.kernels.native.jit import lifted, lifted_matrix
-from coincide.kernels.reference import update as reference
-from coincide.space.grid import tensor
 from coincide.space.shapes import Field, Volume
 
 
@@ -24,7 +22,7 @@ def pull(slope: Volume, warped: Volume, metric: np.ndarray, *, out: Field) -> Fi
         out: Receives the force, (B, D, *S), voxels.
     """
     if warped.device.type != "cpu" or warped.dim() != 5:
-        return out.copy_(reference.pull(slope, warped, tensor(metric, warped)))
+        return backend(warped, "update").pull(slope, warped, metric, out=out)
     target, m = lifted(out), lifted_matrix(metric, lifted(out).dtype)
     for b, (s, w) in enumerate(zip(lifted(slope), lifted(warped), strict=True)):
         native.pull(s, w, m, target[b])
@@ -34,8 +32,8 @@ def pull(slope: Volume, warped: Volume, metric: np.ndarray, *, out: Field) -> Fi
 def largest(field: Field, metric: np.ndarray) -> float:
     """Largest length of a vector in the field, in mm for `metric` the squared spacing."""
     if field.device.type != "cpu" or field.dim() != 5:
-        size = torch.einsum("bd...,de,be...->b...", field, tensor(metric, field), field)
-        return float(size.max().clamp_min(0).sqrt())
+        size = backend(field, "update").largest(field, metric)
+        return float(size.clamp_min(0).sqrt())
     array = lifted(field)
     rows = np.empty((len(array), array.shape[2]), array.dtype)
     m = lifted_matrix(metric, array.dtype)
@@ -47,7 +45,7 @@ def largest(field: Field, metric: np.ndarray) -> float:
 def compose(field: Field, update: Field, step: float, *, out: Field) -> Field:
     """U + s·w + s·(w·∇)u: `field` after a small `update` times `step`, to first order."""
     if field.device.type != "cpu" or field.dim() != 5:
-        return out.copy_(reference.compose(field, update, step))
+        return backend(field, "update").compose(field, update, step, out=out)
     target = lifted(out)
     for b, (u, w) in enumerate(zip(lifted(field), lifted(update), strict=True)):
         native.compose(u, w, u.dtype.type(step), target[b])

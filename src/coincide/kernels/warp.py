@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from coincide.kernels.backend import backend, compiles
 from coincide.kernels.native import warp as native
 from coincide.kernels.native.jit import lifted, lifted_field, lifted_matrix
-from coincide.kernels.reference import warp as torch_warp
 from coincide.space.shapes import Field, Volume
 
 
@@ -53,7 +53,7 @@ def warp(
     field = field.to(volume.dtype)
     if volume.device.type == "cpu":
         return _Warp.apply(volume, field, index, scale, clamp)  # type: ignore[return-value]
-    return torch_warp.warp(volume, field, index, scale, clamp)
+    return backend(volume, "warp").warp(volume, field, index, scale, clamp)
 
 
 def warp_linear(
@@ -73,10 +73,12 @@ def warp_linear(
     """
     if volume.device.type == "cpu" and not volume.requires_grad:
         return _Linear.apply(volume, index, shape, clamp)  # type: ignore[return-value]
-    dim = len(shape)
+    if compiles(volume) and not volume.requires_grad:
+        return backend(volume, "warp").warp_linear(volume, index, shape, clamp)
+    dim, index = len(shape), index.to(volume.device)
     axes = [torch.arange(n, dtype=index.dtype, device=index.device) for n in shape]
     voxel = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
-    field = (index[:, :-1] @ voxel + index[:, -1:]).reshape(1, dim, *shape).to(volume.device)
+    field = (index[:, :-1] @ voxel + index[:, -1:]).reshape(1, dim, *shape)
     return warp(volume, field, np.zeros((dim, dim + 1)), np.eye(dim), clamp=clamp)
 
 

@@ -86,10 +86,8 @@ class CompositiveRun(Run):
         world = problem.transform.field.detach()  # type: ignore[union-attr]
         self.field: Field = applied(np.linalg.inv(self.scale), world)
         self.best, self.lowest = self.field, math.inf
-        # the field now, the best so far, and the next
-        self.buffers = self.field, torch.empty_like(self.field), torch.empty_like(self.field)
-        self.force = torch.empty_like(self.field)
-        self.total = torch.empty_like(self.field)
+        # the field now, the best so far, and three to work with, which change their roles
+        self.buffers = [self.field, *(torch.empty_like(self.field) for _ in range(4))]
         self.pairs = [
             (weight, term, *term.prepared(problem.fixed, problem.moving))
             for weight, term in problem.objective.similarities
@@ -102,48 +100,50 @@ class CompositiveRun(Run):
 
     def step(self) -> tuple[float, dict[str, float]]:
         """One composition."""
+        total, force, spare = self._free(self.field, self.best)[:3]
         cost, values = 0.0, {}
         many = len(self.pairs) + len(self.beside) > 1
-        update = self._sigma(self.rule.update)
+        sigma = self._sigma(self.rule.update)
         if not self.pairs:
-            self.total.zero_()
+            total.zero_()
         for n, (weight, term, fixed, moving) in enumerate(self.pairs):
-            value = self._force(term, fixed, moving)
+            out = force if n else total
+            value = self._force(term, fixed, moving, out=out)
             values[str(term)] = value
             cost += weight * value
             factor = weight
             if self.beside:
-                gaussian(self.force, update, out=self.force)
+                gaussian(out, sigma, out=out)
             if many:
-                factor /= max(self._strength(self.force), 1e-20)
-            if n == 0:
-                torch.mul(self.force, factor, out=self.total)
-            else:
-                self.total.add_(self.force, alpha=factor)
+                factor /= max(self._strength(out), 1e-20)
+            if n:
+                total.add_(force, alpha=factor)
+            elif factor != 1:
+                total.mul_(factor)
         for n, (weight, term) in enumerate(self.beside):
             value, slope = self._slope(term)
             values[str(term)] = value
             cost += weight * value
-            force = gaussian(slope, update, out=slope)
-            self.strongest[n] = max(self.strongest[n], self._strength(force))
-            self.total.sub_(force, alpha=weight / self.strongest[n])
+            gaussian(slope, sigma, out=slope)
+            self.strongest[n] = max(self.strongest[n], self._strength(slope))
+            total.sub_(slope, alpha=weight / self.strongest[n])
         for weight, term in self.penalties:
             value, slope = self._slope(term)
             values[str(term)] = value
             cost += weight * value
             if self.beside:
-                gaussian(slope, update, out=slope)
-            self.total.sub_(slope, alpha=weight)
+                gaussian(slope, sigma, out=slope)
+            total.sub_(slope, alpha=weight)
         if cost < self.lowest:
             self.best, self.lowest = self.field, cost
-        if not self.beside:
-            gaussian(self.total, update, out=self.total)
-        longest = largest(self.total, self.metric)
+            force, spare = self._free(self.field, total)[:2]
+        # with labels or landmarks each force has been smoothed already
+        update = total if self.beside else gaussian(total, sigma, out=force)
+        longest = largest(update, self.metric)
         if longest > 0:
             step = self.rule.step * self.unit / longest
-            after = next(b for b in self.buffers if b is not self.field and b is not self.best)
-            compose(self.field, self.total, step, out=after)
-            self.field = gaussian(after, self._sigma(self.rule.field), out=after)
+            moved = compose(self.field, update, step, out=spare)
+            self.field = gaussian(moved, self._sigma(self.rule.field), out=total)
         return cost, values
 
     def finish(self) -> Transform:
@@ -159,7 +159,10 @@ class CompositiveRun(Run):
     def _sigma(self, voxels: float) -> list[float]:
         return [voxels * float(r) for r in self.ratio]
 
-    def _force(self, term: Similarity, fixed: Image, moving: Image) -> float:
+    def _free(self, *taken: Tensor) -> list[Tensor]:
+        return [b for b in self.buffers if all(b is not t for t in taken)]
+
+    def _force(self, term: Similarity, fixed: Image, moving: Image, *, out: Field) -> float:
         dim = fixed.dim
         data, valid = warp(moving.data, self.field, np.eye(dim, dim + 1), np.eye(dim), clamp=False)
         for mask in (fixed.mask, self._warped_mask(moving)):
@@ -168,7 +171,7 @@ class CompositiveRun(Run):
         value = term.compare(fixed, Image(data, fixed.grid, valid)).sum()
         (slope,) = torch.autograd.grad(value, data)
         value = value.detach()
-        pull(slope, data.detach(), np.linalg.inv(self.metric), out=self.force)
+        pull(slope, data.detach(), np.linalg.inv(self.metric), out=out)
         return float(value) / len(data)
 
     def _warped_mask(self, moving: Image) -> Tensor | None:

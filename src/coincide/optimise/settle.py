@@ -9,37 +9,26 @@ from coincide.space.shapes import Field
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.jacobian import determinant
 from coincide.transforms.sampled import upsampled
+from coincide.transforms.symmetric import Symmetric
 
 LEAST = 0.05  # volume change below which a place counts as about to fold
 
 
-def settled(transform: Displacement) -> Displacement:
-    """The field without folds and brought to zero around its grid.
+def settled(transform: Displacement | Symmetric) -> Displacement | Symmetric:
+    """The field, or both halves, without folds and brought to zero around the grid.
 
     A field that ends abruptly would fold where it meets the undisturbed outside, so the grid is
     widened and the border value fades over a distance of two and a half times its length.
 
     Args:
-        transform: Displacement on the working grid, mm.
+        transform: What lies on the working grid, mm.
     """
     assert transform.grid is not None
-    field = unfolded(transform.field.detach(), transform.grid)
-    border = _border(field)
-    pad = [
-        int(np.ceil(2.5 * border / s)) + 2 if n > 1 else 0
-        for n, s in zip(transform.grid.shape, transform.grid.spacing, strict=True)
-    ]
-    wide = transform.grid.crop(
-        [-p for p in pad], [n + p for n, p in zip(transform.grid.shape, pad, strict=True)]
-    )
-    grown = upsampled(field, transform.grid, wide)
-    for axis, p in enumerate(pad, start=2):
-        n = grown.shape[axis]
-        away = torch.arange(n).clamp_max(p).minimum((n - 1 - torch.arange(n)).clamp_max(p))
-        fade = away / p if p else torch.ones(n)
-        fade = fade * fade * (3 - 2 * fade)
-        grown.mul_(fade.view([-1 if d == axis else 1 for d in range(grown.ndim)]))
-    return Displacement(transform.spacing, field=grown, grid=wide)
+    if isinstance(transform, Displacement):
+        (field,), wide = _faded([transform.field], transform.grid)
+        return Displacement(transform.spacing, field=field, grid=wide)
+    (first, second), wide = _faded([transform.fixed_half, transform.moving_half], transform.grid)
+    return Symmetric(transform.spacing, fixed_half=first, moving_half=second, grid=wide)
 
 
 def unfolded(field: Field, grid: Grid, *, rounds: int = 20) -> Field:
@@ -62,6 +51,28 @@ def unfolded(field: Field, grid: Grid, *, rounds: int = 20) -> Field:
         weight = gaussian(low[box].float(), [1.5] * grid.dim).mul_(8).clamp_max_(1)
         field[box] = torch.lerp(part, gaussian(part, [sigma] * grid.dim), weight)
     return field
+
+
+def _faded(fields: list[Field], grid: Grid) -> tuple[list[Field], Grid]:
+    """Fields without folds that fade to zero on one wider grid."""
+    fields = [unfolded(field.detach(), grid) for field in fields]
+    border = max(_border(field) for field in fields)
+    pad = [
+        int(np.ceil(2.5 * border / s)) + 2 if n > 1 else 0
+        for n, s in zip(grid.shape, grid.spacing, strict=True)
+    ]
+    wide = grid.crop([-p for p in pad], [n + p for n, p in zip(grid.shape, pad, strict=True)])
+    return [_faded_out(upsampled(field, grid, wide), pad) for field in fields], wide
+
+
+def _faded_out(grown: Field, pad: list[int]) -> Field:
+    for axis, p in enumerate(pad, start=2):
+        n = grown.shape[axis]
+        away = torch.arange(n).clamp_max(p).minimum((n - 1 - torch.arange(n)).clamp_max(p))
+        fade = away / p if p else torch.ones(n)
+        fade = fade * fade * (3 - 2 * fade)
+        grown.mul_(fade.view([-1 if d == axis else 1 for d in range(grown.ndim)]))
+    return grown
 
 
 def _border(field: Field) -> float:

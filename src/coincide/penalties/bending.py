@@ -7,7 +7,7 @@ from coincide.objective import Penalty
 from coincide.registry import named
 from coincide.space.shapes import PerPair
 from coincide.transforms.bspline import BSpline
-from coincide.transforms.jacobian import second_derivatives
+from coincide.transforms.jacobian import gradient, squared_gradient
 
 
 @named("bending")
@@ -32,5 +32,6 @@ class Bending(Penalty):
         """Cost, (B,)."""
         if isinstance(alignment.transform, BSpline):
             return alignment.transform.bending()
-        curved = second_derivatives(alignment.displacement, alignment.fixed.grid)
-        return curved.square().sum((1, 2, 3)).flatten(1).mean(1)
+        grid = alignment.fixed.grid
+        slope = gradient(alignment.displacement, grid).flatten(1, 2)
+        return squared_gradient(slope, grid).flatten(1).mean(1)

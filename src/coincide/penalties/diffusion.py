@@ -6,7 +6,7 @@ from coincide.alignment import Alignment
 from coincide.objective import Penalty
 from coincide.registry import named
 from coincide.space.shapes import PerPair
-from coincide.transforms.jacobian import gradient
+from coincide.transforms.jacobian import squared_gradient
 
 
 @named("diffusion")
@@ -26,5 +26,5 @@ class Diffusion(Penalty):
 
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
-        slope = gradient(alignment.displacement, alignment.fixed.grid)
-        return slope.square().sum((1, 2)).flatten(1).mean(1)
+        slope = squared_gradient(alignment.displacement, alignment.fixed.grid)
+        return slope.flatten(1).mean(1)

@@ -44,9 +44,15 @@ class Huber(Similarity):
     def compare(self, fixed: Image, warped: Image) -> PerPair:
         """Cost, (B,)."""
         spread = deviation(fixed)
-        away = (warped.data - fixed.data).abs() / spread
+        cost = warped.mean(self._rho((warped.data - fixed.data) / spread))
+        seen = warped.weight().flatten(1).sum(1) > 0
+        # with nothing in view the two differ by all there is, as in `mse`
+        return torch.where(seen, cost, self._rho(fixed.data / spread).flatten(1).mean(1))
+
+    def _rho(self, difference: torch.Tensor) -> torch.Tensor:
+        away = difference.abs()
         near = away.clamp_max(self.delta)
-        return warped.mean(near * (2 * away - near))
+        return near * (2 * away - near)
 
 
 def deviation(image: Image) -> torch.Tensor:

@@ -80,12 +80,18 @@ class Image:
         mass = values.shape[1] * weight.flatten(1).sum(1)
         return (weight * values).flatten(1).sum(1) / mass.clamp_min(1e-12)
 
+    def average(self) -> Tensor:
+        """Mean of each channel over the mask, (B, C, 1...)."""
+        weight, voxels = self.weight(), tuple(range(2, self.data.ndim))
+        mass = weight.sum(voxels, keepdim=True).clamp_min(1e-12)
+        return (weight * self.data).sum(voxels, keepdim=True) / mass
+
     def standardised(self) -> "Image":
         """The image with mean 0 and variance 1 inside its mask, channel by channel."""
         weight = self.weight()
         voxels = tuple(range(2, self.data.ndim))
         mass = weight.sum(voxels, keepdim=True).clamp_min(1e-12)
-        centred = self.data - (weight * self.data).sum(voxels, keepdim=True) / mass
+        centred = self.data - self.average()
         spread = (weight * centred.square()).sum(voxels, keepdim=True) / mass
         return self.with_data(centred / spread.sqrt().clamp_min(1e-12))
 

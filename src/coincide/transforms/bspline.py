@@ -53,7 +53,7 @@ class BSpline(Transform):
         grid = self._placed()
         index = tensor(grid.inverse, points)
         position = points @ index[:-1, :-1].T + index[:-1, -1]
-        shape = torch.tensor(grid.shape, dtype=points.dtype)
+        shape = torch.tensor(grid.shape, dtype=points.dtype, device=points.device)
         inside = ((position >= 1) & (position <= shape - 2)).all(-1, keepdim=True)
         low = position.detach().floor().clamp_min(1)
         low = torch.minimum(low, shape - 3)
@@ -75,13 +75,13 @@ class BSpline(Transform):
         """Displacement at the voxels of `grid`, mm, (B, D, *S); separable where axes agree."""
         own = self._placed()
         if inner is not None:
-            moved = grid.points(torch.float32) + inner.flatten(2).transpose(1, 2)
+            moved = grid.points(torch.float32).to(inner.device) + inner.flatten(2).transpose(1, 2)
             shift = (self(moved) - moved).transpose(1, 2).reshape(inner.shape)
             return inner + shift
         index = grid.index_in(own)
         linear = index[:-1, :-1]
         if not np.allclose(linear, np.diag(np.diag(linear)), atol=1e-6):
-            points = grid.points(torch.float32)
+            points = grid.points(torch.float32).to(self.coefficients.device)
             shift = (self(points) - points).transpose(1, 2)
             return shift.reshape(-1, grid.dim, *grid.shape)
         matrices = [
@@ -130,7 +130,7 @@ class BSpline(Transform):
         to_index = own.inverse[:-1, :-1]
         metric = to_index @ to_index.T  # diagonal where the axes are perpendicular
         metric = np.where(abs(metric) > 1e-9 * abs(metric).max(), metric, 0)
-        total = torch.zeros(len(self.coefficients))
+        total = self.coefficients.new_zeros(len(self.coefficients))
         for a, b, c, d in product(range(own.dim), repeat=4):
             factor = metric[a, c] * metric[b, d]
             if factor == 0:

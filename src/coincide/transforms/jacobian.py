@@ -1,9 +1,9 @@
 """Jacobian: how a transform stretches, turns and folds space."""
 
+import numpy as np
 import torch
 
-from coincide.kernels.native import determinant as native
-from coincide.kernels.native.jit import lifted, lifted_field, lifted_matrix
+from coincide.kernels import slope, volume
 from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, Volume
 
@@ -17,17 +17,19 @@ def gradient(field: Field, grid: Grid) -> torch.Tensor:
         field: (B, C, *S) values on `grid`.
         grid: Where they lie; may be oblique or sheared.
     """
-    slopes = []
-    for axis, n in enumerate(grid.shape, start=2):
-        if n == 1:
-            slopes.append(torch.zeros_like(field))
-            continue
-        inner = (field.narrow(axis, 2, n - 2) - field.narrow(axis, 0, n - 2)) / 2
-        first = field.narrow(axis, 1, 1) - field.narrow(axis, 0, 1)
-        last = field.narrow(axis, n - 1, 1) - field.narrow(axis, n - 2, 1)
-        slopes.append(torch.cat([first, inner, last], axis))
-    index = torch.stack(slopes, 2)
-    return torch.einsum("bce...,ed->bcd...", index, tensor(grid.inverse[:-1, :-1], field))
+    return slope.slopes(field, grid.inverse[:-1, :-1])
+
+
+def squared_gradient(field: Field, grid: Grid) -> Volume:
+    """Sum over components of the squared length of the world gradient, (B, 1, *S), per mm².
+
+    The same as `gradient` squared and summed, without an array of gradients.
+
+    Args:
+        field: (B, C, *S) values on `grid`.
+        grid: Where they lie; may be oblique or sheared.
+    """
+    return slope.squared_slope(field, grid.inverse[:-1, :-1])
 
 
 def determinant(displacement: Field, grid: Grid) -> Volume:
@@ -37,22 +39,20 @@ def determinant(displacement: Field, grid: Grid) -> Volume:
         displacement: (B, D, *S), mm.
         grid: Where it lies.
     """
-    if displacement.device.type == "cpu" and not displacement.requires_grad:
-        out = torch.empty_like(displacement[:, :1], memory_format=torch.contiguous_format)
-        matrix = lifted_matrix(grid.affine[:-1, :-1], lifted(out).dtype)
-        for one, det in zip(lifted_field(displacement), lifted(out), strict=True):
-            native.determinant(one, matrix, det[0])
-        return out
-    jacobian = gradient(displacement, grid)
-    moved = jacobian.movedim((1, 2), (-2, -1))
-    identity = torch.eye(grid.dim, dtype=moved.dtype, device=moved.device)
-    matrix = moved + identity
-    if grid.dim == 3:
-        a, b, c = matrix.unbind(-2)
-        det = (a * torch.linalg.cross(b, c)).sum(-1)
-    else:
-        det = torch.linalg.det(matrix)
-    return det[:, None]
+    return volume.determinant(displacement, grid.inverse[:-1, :-1])
+
+
+def faces(displacement: Field, grid: Grid) -> Volume:
+    r"""Squared change of area of every voxel face, (B, D, *S).
+
+    $\lVert \operatorname{cof}(J)\,n_d \rVert^2$ with $n_d$ the normal of the face across voxel
+    axis $d$; in 2-D faces are the edges of a pixel.
+
+    Args:
+        displacement: (B, D, *S), mm.
+        grid: Where it lies.
+    """
+    return volume.faces(displacement, grid.affine[:-1, :-1])
 
 
 def second_derivatives(field: Field, grid: Grid) -> torch.Tensor:
@@ -60,3 +60,26 @@ def second_derivatives(field: Field, grid: Grid) -> torch.Tensor:
     first = gradient(field, grid)
     columns = [gradient(first[:, :, d], grid) for d in range(grid.dim)]
     return torch.stack(columns, 2)
+
+
+def laplacian(field: Field, grid: Grid) -> Field:
+    r"""World Laplacian of every component, (B, C, *S), per mm².
+
+    Second differences of neighbouring voxels; the border takes those of the next voxel. Where the
+    axes of the grid are not perpendicular, mixed derivatives come from slopes of slopes.
+
+    Args:
+        field: (B, C, *S) values on `grid`.
+        grid: Where they lie.
+    """
+    inverse = grid.inverse[:-1, :-1]
+    metric = inverse @ inverse.T
+    total = slope.laplacian(field, np.diag(metric))
+    mixed = np.where(abs(metric) > 1e-9 * abs(metric).max(), metric, 0) - np.diag(np.diag(metric))
+    if not mixed.any():
+        return total
+    index = slope.slopes(field, np.eye(grid.dim))
+    for axis in range(grid.dim):
+        along = torch.einsum("bce...,e->bc...", index, tensor(mixed[axis], field))
+        total = total + slope.slopes(along, np.eye(grid.dim))[:, :, axis]
+    return total

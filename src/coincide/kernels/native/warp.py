@@ -9,6 +9,8 @@ from numba import prange
 
 from coincide.kernels.native.jit import inline, loop
 
+CHUNKS = 128  # pieces of work, each with arrays of its own for a row
+
 
 @inline
 def strides(X, Y, Z):
@@ -69,28 +71,30 @@ def warp(volume, field, index, scale, keep, out, valid):
     _, I, J, K = out.shape
     flat = volume.reshape(channels, X * Y * Z)
     sx, sy, sz = strides(X, Y, Z)
-    for row in prange(I * J):
-        i = row // J
-        j = row - i * J
+    size = (X, Y, Z)
+    chunks = min(I * J, CHUNKS)
+    for chunk in prange(chunks):
         address = np.empty(K, np.int32)
         fraction = np.empty((3, K), volume.dtype)
         weight = np.empty(K, volume.dtype)
         free = np.empty((3, K), volume.dtype)
-        known = valid[i, j]
-        size = (X, Y, Z)
-        locate(i, j, field, index, scale, size, keep, address, fraction, free, weight, known)
-        for c in range(channels):
-            v, line = flat[c], out[c, i, j]
-            for k in range(K):
-                p = address[k]
-                fx, fy, fz = fraction[0, k], fraction[1, k], fraction[2, k]
-                a = v[p] + fz * (v[p + sz] - v[p])
-                b = v[p + sy] + fz * (v[p + sy + sz] - v[p + sy])
-                d = v[p + sx] + fz * (v[p + sx + sz] - v[p + sx])
-                e = v[p + sx + sy] + fz * (v[p + sx + sy + sz] - v[p + sx + sy])
-                a += fy * (b - a)
-                d += fy * (e - d)
-                line[k] = weight[k] * (a + fx * (d - a))
+        for row in range(chunk * I * J // chunks, (chunk + 1) * I * J // chunks):
+            i = row // J
+            j = row - i * J
+            known = valid[i, j]
+            locate(i, j, field, index, scale, size, keep, address, fraction, free, weight, known)
+            for c in range(channels):
+                v, line = flat[c], out[c, i, j]
+                for k in range(K):
+                    p = address[k]
+                    fx, fy, fz = fraction[0, k], fraction[1, k], fraction[2, k]
+                    a = v[p] + fz * (v[p + sz] - v[p])
+                    b = v[p + sy] + fz * (v[p + sy + sz] - v[p + sy])
+                    d = v[p + sx] + fz * (v[p + sx + sz] - v[p + sx])
+                    e = v[p + sx + sy] + fz * (v[p + sx + sy + sz] - v[p + sx + sy])
+                    a += fy * (b - a)
+                    d += fy * (e - d)
+                    line[k] = weight[k] * (a + fx * (d - a))
 
 
 @inline

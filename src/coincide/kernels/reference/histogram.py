@@ -7,7 +7,7 @@ from coincide.space.shapes import Volume
 
 
 def joint_histogram(fixed: Volume, warped: Volume, mask: Volume, bins: int) -> Tensor:
-    """Histogram (B, bins, bins); see `coincide.kernels.histogram`."""
+    """Histogram (B, bins, bins) float64; see `coincide.kernels.histogram`."""
     row = fixed.flatten(1).long().clamp(0, bins - 3)
     x = warped.flatten(1).clamp(1, bins - 2)
     first = x.detach().long().clamp_max(bins - 3)
@@ -22,4 +22,4 @@ def joint_histogram(fixed: Volume, warped: Volume, mask: Volume, bins: int) -> T
     table = torch.zeros(len(fixed), bins * bins, dtype=warped.dtype, device=warped.device)
     for n, weight in enumerate(weights):
         table = table.scatter_add(1, row * bins + first + n - 1, weight * mask.flatten(1))
-    return table.view(-1, bins, bins)
+    return table.view(-1, bins, bins).double()

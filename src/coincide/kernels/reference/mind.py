@@ -27,3 +27,15 @@ def distances(volume: Volume, first: np.ndarray, second: np.ndarray, radius: int
             patch = sum(shifted(patch, q * step) for q in reach) / len(reach)  # type: ignore[assignment]
         channels.append(patch)
     return torch.cat(channels, 1)
+
+
+def descriptors(
+    volume: Volume, first: np.ndarray, second: np.ndarray, radius: int, floor: float
+) -> Volume:
+    """Descriptors (B, C, *S); see `coincide.kernels.mind`."""
+    distance = distances(volume, first, second, radius)
+    distance = distance - distance.amin(1, keepdim=True)
+    spread = distance.mean(1, keepdim=True)
+    mean = spread.mean(tuple(range(1, spread.ndim)), keepdim=True).clamp_min(1e-12)
+    spread = torch.minimum(torch.maximum(spread, floor * mean), mean / floor)
+    return (-distance / spread).exp()

@@ -1,34 +1,42 @@
 """The steps of the compositional update with torch operations."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from coincide.space.grid import tensor
 from coincide.space.shapes import Field, Volume
 
 
 def differences(volume: Volume) -> Tensor:
-    """Half of next minus previous voxel along each axis, border continued, (B, C, D, *S)."""
+    """Half of next minus previous voxel along each axis, (B, C, D, *S).
+
+    The border is continued; along the last axis the slope there is zero.
+    """
     slopes = []
     for axis, n in enumerate(volume.shape[2:], start=2):
         position = torch.arange(n, device=volume.device)
         after = volume.index_select(axis, (position + 1).clamp_max(n - 1))
         before = volume.index_select(axis, (position - 1).clamp_min(0))
         slopes.append((after - before) / 2)
+    slopes[-1][..., 0] = 0
+    slopes[-1][..., -1] = 0
     return torch.stack(slopes, 2)
 
 
-def pull(slope: Volume, warped: Volume, metric: Tensor) -> Field:
+def pull(slope: Volume, warped: Volume, metric: np.ndarray, *, out: Field) -> Field:
     """Force that lowers the cost; see `coincide.kernels.update`."""
     inner = differences(warped)
-    last = inner.shape[-1] - 1
-    inner[:, :, -1, ..., [0, last]] = 0
     gradient = -(slope[:, :, None] * inner).sum(1)
-    return torch.einsum("de,be...->bd...", metric, gradient)
+    return out.copy_(torch.einsum("de,be...->bd...", tensor(metric, warped), gradient))
 
 
-def compose(field: Field, update: Field, step: float) -> Field:
+def largest(field: Field, metric: np.ndarray) -> Tensor:
+    """Largest u · metric · u."""
+    return torch.einsum("bd...,de,be...->b...", field, tensor(metric, field), field).max()
+
+
+def compose(field: Field, update: Field, step: float, *, out: Field) -> Field:
     """First-order composition."""
     inner = differences(field)
-    last = inner.shape[-1] - 1
-    inner[:, :, -1, ..., [0, last]] = 0
-    return field + step * (update + (inner * update[:, None]).sum(2))
+    return out.copy_(field + step * (update + (inner * update[:, None]).sum(2)))

@@ -1,0 +1,43 @@
+"""Symmetric Jacobian: change of volume, the same seen from either image."""
+
+from dataclasses import dataclass
+
+from coincide.alignment import Alignment
+from coincide.objective import Penalty
+from coincide.registry import named
+from coincide.space.shapes import PerPair
+
+
+@named("symmetric_jacobian")
+@dataclass(frozen=True)
+class SymmetricJacobian(Penalty):
+    r"""Mean of a barrier against folding that treats a map and its inverse alike (no unit).
+
+    $$
+    \frac{1}{|\Omega|} \int_\Omega \frac{(\det J - 1)^2}{\det J} \, \mathrm{d}x
+    = \frac{1}{|\Omega|} \int_\Omega \det J + \frac{1}{\det J} - 2 \, \mathrm{d}x
+    $$
+
+    Below `floor`, and where space is folded, the cost goes on along its tangent. Where others hold
+    the cost constant there, a fold has no slope and is never opened.
+
+    Args:
+        floor: Determinant below which the tangent stands in (no unit, in (0, 1)).
+
+    Example:
+        >>> float(SymmetricJacobian()(alignment))
+        0.0
+
+    References:
+        van Harten et al. (2024), arXiv:2310.01934.
+    """
+
+    floor: float = 0.1
+
+    def __call__(self, alignment: Alignment) -> PerPair:
+        """Cost, (B,)."""
+        det = alignment.jacobian
+        held = det.clamp_min(self.floor)
+        slope = 1 - 1 / self.floor**2
+        cost = (held - 1).square() / held + slope * (det - self.floor).clamp_max(0)
+        return cost.flatten(1).mean(1)
