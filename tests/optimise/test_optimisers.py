@@ -171,8 +171,9 @@ def test_compositive_recovers_a_smooth_displacement_to_half_a_voxel(cost, seed):
         assert float(determinant(result.transform.displacement(grid), grid).min()) > 0
 
 
+@pytest.mark.parametrize("similarity", ["mse", "mse + ngf"])
 @pytest.mark.parametrize("penalty", ["bending", "diffusion", "elastic"])
-def test_compositive_obeys_a_penalty(penalty):
+def test_compositive_obeys_a_penalty(penalty, similarity):
     fixed, moving, _ = pair()
 
     def roughness(weight: float) -> float:
@@ -180,7 +181,7 @@ def test_compositive_obeys_a_penalty(penalty):
             fixed,
             moving,
             "displacement",
-            cost=f"mse + {weight}*{penalty}",
+            cost=f"{similarity} + {weight}*{penalty}",
             optimiser="compositive(update=1.0, field=0.5)",
             levels=ONE_LEVEL,
         )

@@ -34,9 +34,10 @@ class Compositive(Optimiser):
     $$
 
     where $\epsilon$ makes the largest step `step` voxels. With several similarities each force is
-    divided by its root mean square $r_s$, so that weights compare directions, not units. So are
-    the forces of labels and landmarks that move along, after smoothing, as they act in few places;
-    of these $r_s$ is the largest so far, so that they cease to pull where they agree.
+    divided by its root mean square $r_s$, so that weights compare directions, not units, and
+    slopes of penalties by the mean of the $r_s$. So are the forces of labels and landmarks that
+    move along, after smoothing, as they act in few places; of these $r_s$ is the largest so far,
+    so that they cease to pull where they agree.
 
     A step has a fixed length, so the cost may rise near the end; the field of the lowest cost is
     the one kept, and images that coincide already stay as they are.
@@ -103,6 +104,7 @@ class CompositiveRun(Run):
         total, force, spare = self._free(self.field, self.best)[:3]
         cost, values = 0.0, {}
         many = len(self.pairs) + len(self.beside) > 1
+        strength = weights = 0.0
         sigma = self._sigma(self.rule.update)
         if not self.pairs:
             total.zero_()
@@ -115,7 +117,9 @@ class CompositiveRun(Run):
             if self.beside:
                 gaussian(out, sigma, out=out)
             if many:
-                factor /= max(self._strength(out), 1e-20)
+                size = max(self._strength(out), 1e-20)
+                strength, weights = strength + weight * size, weights + weight
+                factor /= size
             if n:
                 total.add_(force, alpha=factor)
             elif factor != 1:
@@ -133,7 +137,8 @@ class CompositiveRun(Run):
             cost += weight * value
             if self.beside:
                 gaussian(slope, sigma, out=slope)
-            total.sub_(slope, alpha=weight)
+            # forces of length one need a slope in the same unit: their mean length before
+            total.sub_(slope, alpha=weight * weights / strength if strength else weight)
         if cost < self.lowest:
             self.best, self.lowest = self.field, cost
             force, spare = self._free(self.field, total)[:2]
