@@ -31,7 +31,7 @@ KINDS = {
         "translation",
         "velocity",
     ),
-    Optimiser: ("adam", "compositive", "conjugate", "descent", "lbfgs"),
+    Optimiser: ("adam", "compositive", "conjugate", "descent", "gauss_newton", "lbfgs"),
 }
 
 
