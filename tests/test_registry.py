@@ -31,7 +31,15 @@ KINDS = {
         "translation",
         "velocity",
     ),
-    Optimiser: ("adam", "compositive", "conjugate", "descent", "gauss_newton", "lbfgs"),
+    Optimiser: (
+        "adam",
+        "compositive",
+        "conjugate",
+        "descent",
+        "gauss_newton",
+        "lbfgs",
+        "stochastic",
+    ),
 }
 
 

@@ -39,7 +39,7 @@ class Valley(Term):
 def landscape(term: Term, transform: str = "translation") -> Landscape:
     image = textured((8, 8, 8)).image
     moved: Transform = build(transform).on(image.grid)
-    return Landscape(Problem(image, image, moved, objective(term)))
+    return Landscape(moved, Problem(image, image, moved, objective(term)).cost)
 
 
 def lower(here: Place, there: Place, direction: torch.Tensor, length: float) -> bool:
@@ -136,7 +136,8 @@ def test_no_lower_cost_of_images_is_found_by_scipy(name):
     from test_optimisers import pair
 
     fixed, moving, _ = pair((20, 18, 16), spacing=2.0)
-    floor = Landscape(Problem(fixed, moving, build("affine").on(fixed.grid), objective("nmi")))
+    moved = build("affine").on(fixed.grid)
+    floor = Landscape(moved, Problem(fixed, moving, moved, objective("nmi")).cost)
 
     def cost(x: np.ndarray) -> tuple[float, np.ndarray]:
         place = floor.at(torch.as_tensor(x))

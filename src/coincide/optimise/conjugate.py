@@ -46,7 +46,7 @@ class ConjugateRun(Run):
 
     def __init__(self, rule: Conjugate, problem: Problem):
         self.rule, self.problem = rule, problem
-        self.landscape = Landscape(problem)
+        self.landscape = Landscape(problem.transform, problem.cost)
         self.here = self.landscape.here()
         self.direction = -self.here.slope
         self.fresh = True

@@ -41,7 +41,7 @@ class DescentRun(Run):
 
     def __init__(self, rule: Descent, problem: Problem):
         self.rule, self.problem = rule, problem
-        self.landscape = Landscape(problem)
+        self.landscape = Landscape(problem.transform, problem.cost)
         self.here = self.landscape.here()
         self.length = 0.0
 

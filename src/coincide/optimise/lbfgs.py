@@ -43,7 +43,7 @@ class LBFGSRun(Run):
     def __init__(self, rule: LBFGS, problem: Problem):
         self.rule, self.problem = rule, problem
         self.pairs: list[tuple[Tensor, Tensor]] = []
-        self.landscape = Landscape(problem)
+        self.landscape = Landscape(problem.transform, problem.cost)
         self.here = self.landscape.here()
 
     def step(self) -> tuple[float, dict[str, float]]:

@@ -1,11 +1,12 @@
 """Line search: along a direction, a place where the cost has really fallen."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from coincide.optimise.optimiser import Problem
+from coincide.transforms.transform import Transform
 
 ROUNDING = 1e-6  # share of the cost below which a promised fall is not worth a look
 TRIALS = 8  # lengths tried along one direction
@@ -31,20 +32,29 @@ class Place:
 
 
 class Landscape:
-    """The objective of a level as a function of one vector: all parameters of its transform."""
+    """A cost as a function of one vector: all parameters of a transform.
 
-    def __init__(self, problem: Problem):
-        self.problem = problem
-        self.parameters = [p for p in problem.transform.parameters() if p.numel()]
+    Args:
+        transform: Moved in place.
+        ask: Cost of the transform as it is, with gradient, and the value of every term.
+    """
+
+    def __init__(self, transform: Transform, ask: Callable[[], tuple[Tensor, dict[str, float]]]):
+        self.ask = ask
+        self.parameters = [p for p in transform.parameters() if p.numel()]
+
+    def point(self) -> Tensor:
+        """All parameters as they are now, (P,) float64."""
+        return _flat([p.detach() for p in self.parameters])
 
     def here(self) -> Place:
         """The place where the transform is now."""
-        return self.at(_flat([p.detach() for p in self.parameters]))
+        return self.at(self.point())
 
     def at(self, point: Tensor) -> Place:
         """Move the transform to a point and look."""
         self.move(point)
-        cost, values = self.problem.cost()
+        cost, values = self.ask()
         slopes = torch.autograd.grad(cost, self.parameters)
         return Place(point, float(cost.detach()), values, _flat(slopes))
 
