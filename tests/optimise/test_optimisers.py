@@ -29,7 +29,11 @@ every_optimiser = pytest.mark.parametrize("name", parts(Optimiser))
 ONE_LEVEL = (Level(0, 25, 0),)
 # what an optimiser takes, where that is not every transform
 LINEAR = ("affine", "rigid", "similarity", "translation")
-TAKES: dict[str, tuple[str, ...]] = {"compositive": ("displacement",), "gauss_newton": LINEAR}
+TAKES: dict[str, tuple[str, ...]] = {
+    "block_matching": LINEAR,
+    "compositive": ("displacement",),
+    "gauss_newton": LINEAR,
+}
 
 
 def pair(shape=(24, 22, 20), *, spacing=1.0, truth: Transform | None = None, seed=0):
