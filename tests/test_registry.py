@@ -40,7 +40,15 @@ KINDS = {
         "translation",
         "velocity",
     ),
-    Optimiser: ("adam", "compositive", "descent", "lbfgs"),
+    Optimiser: (
+        "adam",
+        "compositive",
+        "conjugate",
+        "descent",
+        "gauss_newton",
+        "lbfgs",
+        "stochastic",
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -40,7 +40,13 @@ class Term(ABC):
 
 
 class Similarity(Term):
-    """How well two images agree; by tradition called similarity, yet a cost: 0 or least is best."""
+    """How well two images agree; by tradition called similarity, yet a cost: 0 or least is best.
+
+    `squared` says that `compare` is the mean over channels and mask of the squared difference,
+    which optimisers of least squares need.
+    """
+
+    squared: ClassVar[bool] = False
 
     def prepare(self, image: Image) -> Image:
         """The image, or the feature image, that is warped and compared; computed once a level."""

@@ -1,5 +1,7 @@
 """What holds for every registered optimiser, and how far each gets."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -25,14 +27,17 @@ from coincide.transforms.transform import Transform
 
 every_optimiser = pytest.mark.parametrize("name", parts(Optimiser))
 ONE_LEVEL = (Level(0, 25, 0),)
-RATES = {"descent": "descent(rate=30.0)"}  # its step is in mm² for each unit of cost
-# the one transform that an optimiser moves; those not named here move all
-ONLY = {
-    "compositive": "displacement",
-    "demons": "displacement",
-    "log_demons": "velocity",
-    "syn": "symmetric",
+# what an optimiser takes, where that is not every transform
+LINEAR = ("affine", "rigid", "similarity", "translation")
+TAKES: dict[str, tuple[str, ...]] = {
+    "block_matching": LINEAR,
+    "compositive": ("displacement",),
+    "demons": ("displacement",),
+    "gauss_newton": LINEAR,
+    "log_demons": ("velocity",),
+    "syn": ("symmetric",),
 }
+ONLY = {name: takes[0] for name, takes in TAKES.items() if len(takes) == 1}
 
 
 def pair(shape=(24, 22, 20), *, spacing=1.0, truth: Transform | None = None, seed=0):
@@ -56,31 +61,19 @@ def error(found: Transform, truth: Transform, grid: Grid, margin: int) -> np.nda
 
 @pytest.mark.parametrize(
     ("name", "transform"),
-    [
-        (name, transform)
-        for name in parts(Optimiser)
-        for transform in parts(Transform)
-        if ONLY.get(name, transform) == transform
-    ],
+    [(name, t) for name in parts(Optimiser) for t in TAKES.get(name, parts(Transform))],
 )
 @pytest.mark.parametrize("shape", [(32, 30), (20, 18, 16)], ids=["2-D", "3-D"])
 def test_every_optimiser_lowers_the_cost_of_every_transform_it_takes(name, shape, transform):
     fixed, moving, _ = pair(shape)
     result = optimise(
-        fixed,
-        moving,
-        transform,
-        cost="mse",
-        optimiser=RATES.get(name, name),
-        levels=(Level(0, 12, 0),),
+        fixed, moving, transform, cost="mse", optimiser=name, levels=(Level(0, 12, 0),)
     )
     costs = [step.cost for step in result.history]
-    # plain descent moves each of many voxels by its own small share of the slope
-    share = 0.995 if name == "descent" else 0.8
-    assert min(costs) < share * costs[0]
+    assert min(costs) < 0.8 * costs[0]
     # the transform that is returned is one of the good ones, not the start
     final, _ = objective("mse")(Alignment(fixed, moving, result.transform))
-    assert float(final.detach()) < (1 + share) / 2 * costs[0]
+    assert float(final.detach()) < 0.9 * costs[0]
     assert [s.step for s in result.history] == list(range(len(costs)))
 
 
@@ -92,13 +85,13 @@ def test_two_runs_give_equal_bits(name):
         result = optimise(
             fixed,
             moving,
-            ONLY.get(name, "displacement"),
-            cost="mse" if "demons" in name else "lncc(radius=2)",
-            optimiser=RATES.get(name, name),
+            TAKES.get(name, ("displacement",))[0],
+            cost="mse" if "demons" in name else "ngf",
+            optimiser=name,
             levels=(Level(2, 5, 0), Level(1, 4, 0)),
         )
-        field = next(result.transform.parameters()).detach()
-        found.append((field, [s.cost for s in result.history]))
+        moved = result.transform.requires_grad_(False).displacement(fixed.grid)
+        found.append((moved, [s.cost for s in result.history]))
     assert torch.equal(found[0][0], found[1][0])
     assert found[0][1] == found[1][1]
     assert float(found[0][0].abs().max()) > 0
@@ -110,19 +103,18 @@ def test_a_cost_that_is_not_a_number_stops_the_run(name):
     fixed, moving, _ = pair((12, 12))
     broken = moving.with_data(moving.data.clone())
     broken.data[..., 6, 6] = torch.nan
+    transform = TAKES.get(name, ("displacement",))[0]
     with pytest.raises(FloatingPointError, match=r"cost became nan at deformable level 0, step 0"):
-        optimise(
-            fixed,
-            broken,
-            ONLY.get(name, "displacement"),
-            cost="mse",
-            optimiser=name,
-            levels=ONE_LEVEL,
-        )
+        optimise(fixed, broken, transform, cost="mse", optimiser=name, levels=ONE_LEVEL)
 
 
+# the gradient alone leaves a few hundredths of a millimetre more
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("gauss_newton", 0.15), ("lbfgs", 0.1), ("conjugate", 0.25), ("descent", 0.25)],
+)
 @pytest.mark.parametrize("axis", range(3))
-def test_lbfgs_finds_a_small_rigid_motion_to_a_tenth_of_a_voxel(axis):
+def test_a_small_rigid_motion_is_found_to_a_fraction_of_a_voxel(axis, name, limit):
     shape, vector = (30, 28, 26), np.zeros(3)
     vector[axis] = np.radians(5)
     matrix = np.eye(4)
@@ -130,16 +122,17 @@ def test_lbfgs_finds_a_small_rigid_motion_to_a_tenth_of_a_voxel(axis):
     matrix[:-1, -1] = np.roll([3.0, 0, 0], axis + 1)
     fixed, moving, truth = pair(shape, truth=Affine(matrix))
     result = optimise(
-        fixed, moving, "rigid", cost="mse", optimiser=LBFGS(), levels=(Level(2, 40), Level(1, 40))
+        fixed, moving, "rigid", cost="mse", optimiser=name, levels=(Level(2, 40), Level(1, 40))
     )
     assert error(result.transform, Displacement().on(fixed.grid), fixed.grid, 5).mean() > 2
-    assert error(result.transform, truth, fixed.grid, 5).max() < 0.1
+    assert error(result.transform, truth, fixed.grid, 5).max() < limit
 
 
-def test_lbfgs_never_accepts_a_higher_cost():
+@pytest.mark.parametrize("name", ["conjugate", "descent", "lbfgs"])
+def test_a_line_search_never_accepts_a_higher_cost(name):
     fixed, moving, _ = pair()
     result = optimise(
-        fixed, moving, "affine", cost="nmi", optimiser="lbfgs(first=8.0)", levels=ONE_LEVEL
+        fixed, moving, "affine", cost="nmi", optimiser=f"{name}(first=8.0)", levels=ONE_LEVEL
     )
     costs = np.array([step.cost for step in result.history])
     assert (np.diff(costs) <= 0).all()
@@ -272,10 +265,11 @@ def test_every_level_is_watched_and_told():
 @pytest.mark.parametrize(
     ("optimiser", "transform"),
     [
-        ("lbfgs", "rigid"),
-        ("lbfgs", "affine"),
-        ("lbfgs", "displacement"),
-        *ONLY.items(),
+        *itertools.product(["conjugate", "descent", "lbfgs"], ["rigid", "affine", "displacement"]),
+        ("compositive", "displacement"),
+        ("demons", "displacement"),
+        ("log_demons", "velocity"),
+        ("syn", "symmetric"),
     ],
 )
 def test_identical_images_stay_where_they_are(optimiser, transform):

@@ -290,3 +290,15 @@ def test_swapping_the_storage_order_changes_nothing(name, dim):
     expected = compared(name, fixed, moving)
     found = compared(name, swapped(fixed), swapped(moving))
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+
+
+@every_similarity
+@both_dimensions
+def test_what_is_called_squared_is_the_mean_squared_difference_and_nothing_else_is(name, dim):
+    part = build(name)
+    fixed, warped = (part.prepare(picture(name, dim, seed=n)) for n in (0, 5))
+    mask = noise(SHAPES[dim], seed=6, dtype=torch.float64).clamp(0, 1)
+    difference = fixed.with_data(warped.data - fixed.data).with_mask(mask)
+    expected = float(difference.mean(difference.data**2))
+    same = float(part.compare(fixed, warped.with_mask(mask))) == pytest.approx(expected, rel=1e-6)
+    assert same == part.squared

@@ -1,28 +1,64 @@
-"""Gradient descent with momentum."""
+"""Gradient descent with a line search."""
 
+import math
 from dataclasses import dataclass
 
-import torch
-
-from coincide.optimise.adam import TorchRun
-from coincide.optimise.optimiser import Optimiser, Problem
+from coincide.optimise.line_search import Landscape, backtrack, remembered
+from coincide.optimise.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
+from coincide.transforms.transform import Transform
 
 
 @named("descent")
 @dataclass(frozen=True)
 class Descent(Optimiser):
-    """Plain gradient descent on the parameters of any transform.
+    r"""Steepest descent: every step goes straight downhill and the cost never rises.
+
+    $$\theta \leftarrow \theta - \alpha\, \nabla C(\theta)$$
+
+    A step is shortened until the cost falls enough. The next begins with the length
+    $\alpha$ at which the slope along this one would have vanished.
 
     Args:
-        rate: Step as a multiple of the gradient, mm² for each unit of cost (> 0).
-        momentum: Share of the last step that is kept, in [0, 1).
+        first: Most that any parameter moves in the first trial step, mm (> 0).
+        longest: Most that any parameter moves in any step, mm.
+
+    References:
+        Armijo (1966), doi:10.2140/pjm.1966.16.1;
+        Barzilai, Borwein (1988), doi:10.1093/imanum/8.1.141.
     """
 
-    rate: float = 1.0
-    momentum: float = 0.0
+    first: float = 1.0
+    longest: float = math.inf
 
-    def start(self, problem: Problem) -> TorchRun:
+    def start(self, problem: Problem) -> "DescentRun":
         """Begin on a level."""
-        parameters = list(problem.transform.parameters())
-        return TorchRun(problem, torch.optim.SGD(parameters, lr=self.rate, momentum=self.momentum))
+        return DescentRun(self, problem)
+
+
+class DescentRun(Run):
+    """State of `Descent`: the last place, and the length of the next step."""
+
+    def __init__(self, rule: Descent, problem: Problem):
+        self.rule, self.problem = rule, problem
+        self.landscape = Landscape(problem.transform, problem.cost)
+        self.here = self.landscape.here()
+        self.length = 0.0
+
+    def step(self) -> tuple[float, dict[str, float]]:
+        """One search along the gradient."""
+        here = self.here
+        steepest = float(here.slope.abs().max())
+        length = self.length or self.rule.first / max(steepest, 1e-30)
+        length = min(length, self.rule.longest / max(steepest, 1e-30))
+        found = backtrack(self.landscape, here, -here.slope, length)
+        if found.place is None:
+            self.exhausted = True
+        else:
+            self.length, self.here = remembered(here, -here.slope, found), found.place
+        return here.cost, here.values
+
+    def finish(self) -> Transform:
+        """The transform, changed in place."""
+        self.landscape.move(self.here.point)
+        return self.problem.transform

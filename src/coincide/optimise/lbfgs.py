@@ -3,14 +3,12 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from coincide.optimise.line_search import Landscape, backtrack
 from coincide.optimise.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
 from coincide.transforms.transform import Transform
-
-ROUNDING = 1e-6  # share of the cost below which a promised fall is not worth a look
 
 
 @named("lbfgs")
@@ -40,68 +38,39 @@ class LBFGS(Optimiser):
 
 
 class LBFGSRun(Run):
-    """State of `LBFGS`: the last point, its slope, and pairs of (move, change of slope)."""
+    """State of `LBFGS`: the last place, and pairs of (move, change of slope)."""
 
     def __init__(self, rule: LBFGS, problem: Problem):
         self.rule, self.problem = rule, problem
-        self.parameters = [p for p in problem.transform.parameters() if p.numel()]
         self.pairs: list[tuple[Tensor, Tensor]] = []
-        self.here = self._flat([p.detach() for p in self.parameters])
-        self.cost, self.values, self.slope = self._evaluate(self.here)
-        self.exhausted = False
+        self.landscape = Landscape(problem.transform, problem.cost)
+        self.here = self.landscape.here()
 
     def step(self) -> tuple[float, dict[str, float]]:
         """One search along the quasi-Newton direction."""
-        before = self.cost, self.values
-        direction = -self._curved(self.slope)
-        fall = float(self.slope @ direction)
-        if fall >= 0:
-            self.pairs, direction = [], -self.slope
-            fall = float(self.slope @ direction)
+        here = self.here
+        direction = -self._curved(here.slope)
+        if float(here.slope @ direction) >= 0:
+            self.pairs, direction = [], -here.slope
         size = float(direction.norm())
         if size < 1e-12:
             self.exhausted = True
-            return before
+            return here.cost, here.values
         length = 1.0 if self.pairs else self.rule.first / size
-        length = min(length, self.rule.longest / size)
-        for _ in range(8):
-            if -length * fall < ROUNDING * abs(self.cost):
-                self.exhausted = True
-                break
-            there = self.here + length * direction
-            cost, values, slope = self._evaluate(there)
-            if cost <= self.cost + 1e-4 * length * fall:
-                self._remember(there - self.here, slope - self.slope)
-                self.here, self.cost, self.values, self.slope = there, cost, values, slope
-                return before
-            best = -fall * length / (2 * (cost - self.cost - length * fall))
-            length *= min(max(best, 0.1), 0.5)
-        # along a bad direction start afresh, along the gradient itself stop
-        self.exhausted = self.exhausted or not self.pairs
-        self.pairs = []
-        self._place(self.here)
-        return before
+        found = backtrack(self.landscape, here, direction, min(length, self.rule.longest / size))
+        if found.place is None:
+            # along a bad direction start afresh, along the gradient itself stop
+            self.exhausted = found.flat or not self.pairs
+            self.pairs = []
+        else:
+            self._remember(found.place.point - here.point, found.place.slope - here.slope)
+            self.here = found.place
+        return here.cost, here.values
 
     def finish(self) -> Transform:
         """The transform, changed in place."""
-        self._place(self.here)
+        self.landscape.move(self.here.point)
         return self.problem.transform
-
-    def _evaluate(self, point: Tensor) -> tuple[float, dict[str, float], Tensor]:
-        self._place(point)
-        cost, values = self.problem.cost()
-        slopes = torch.autograd.grad(cost, self.parameters)
-        return float(cost.detach()), values, self._flat(slopes)
-
-    def _place(self, point: Tensor) -> None:
-        start = 0
-        for parameter in self.parameters:
-            part = point[start : start + parameter.numel()].view_as(parameter)
-            parameter.data.copy_(part)
-            start += parameter.numel()
-
-    def _flat(self, tensors: "list[Tensor] | tuple[Tensor, ...]") -> Tensor:
-        return torch.cat([t.detach().double().reshape(-1) for t in tensors])
 
     def _remember(self, move: Tensor, change: Tensor) -> None:
         if float(move @ change) > 1e-10 * float(move.norm() * change.norm()):

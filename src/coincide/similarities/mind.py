@@ -34,6 +34,7 @@ class MIND(Similarity):
         Heinrich et al. (2012), doi:10.1016/j.media.2012.05.008.
     """
 
+    squared = True
     radius: int = 1
     dilation: int = 2
 

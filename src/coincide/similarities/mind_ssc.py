@@ -35,6 +35,7 @@ class MINDSSC(Similarity):
         Heinrich et al. (2013), doi:10.1007/978-3-642-40811-3_24.
     """
 
+    squared = True
     radius: int = 1
     dilation: int = 2
 

@@ -26,6 +26,8 @@ class MSE(Similarity):
         tensor([0.])
     """
 
+    squared = True
+
     def compare(self, fixed: Image, warped: Image) -> PerPair:
         """Cost, (B,)."""
         return mean_square(fixed.data, warped.data, warped.weight())

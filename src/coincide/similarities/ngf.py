@@ -43,6 +43,7 @@ class NGF(Similarity):
         Haber, Modersitzki (2007), doi:10.1160/ME9046.
     """
 
+    squared = True
     eta: float = 0.5
 
     def prepare(self, image: Image) -> Image:
