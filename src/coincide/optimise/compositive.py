@@ -10,6 +10,8 @@ from torch import Tensor
 
 from coincide.alignment import Alignment
 from coincide.kernels.smooth import gaussian
+from coincide.kernels.squares import force as squares
+from coincide.kernels.squares import packed
 from coincide.kernels.update import compose, largest, pull
 from coincide.kernels.warp import warp
 from coincide.objective import OfPair, Similarity, Term
@@ -93,6 +95,12 @@ class CompositiveRun(Run):
             (weight, term, *term.prepared(problem.fixed, problem.moving))
             for weight, term in problem.objective.similarities
         ]
+        # many features compared by their squared difference are never warped one by one
+        self.packed = {
+            term: (packed(fixed.data, fixed.mask), packed(moving.data, moving.mask))
+            for _, term, fixed, moving in self.pairs
+            if term.squared and fixed.data.shape[1] > 1 and fixed.data.device.type == "cpu"
+        }
         others = [(w, t) for w, t in problem.objective.terms if not isinstance(t, Similarity)]
         self.beside = [(w, t) for w, t in others if isinstance(t, OfPair)]
         self.penalties = [(w, t) for w, t in others if not isinstance(t, OfPair)]
@@ -168,7 +176,9 @@ class CompositiveRun(Run):
         return [b for b in self.buffers if all(b is not t for t in taken)]
 
     def _force(self, term: Similarity, fixed: Image, moving: Image, *, out: Field) -> float:
-        dim = fixed.dim
+        dim, metric = fixed.dim, np.linalg.inv(self.metric)
+        if term in self.packed:
+            return squares(*self.packed[term], self.field, metric, out=out)
         data, valid = warp(moving.data, self.field, np.eye(dim, dim + 1), np.eye(dim), clamp=False)
         for mask in (fixed.mask, self._warped_mask(moving)):
             valid = valid if mask is None else valid * mask
@@ -176,7 +186,7 @@ class CompositiveRun(Run):
         value = term.compare(fixed, Image(data, fixed.grid, valid)).sum()
         (slope,) = torch.autograd.grad(value, data)
         value = value.detach()
-        pull(slope, data.detach(), np.linalg.inv(self.metric), out=out)
+        pull(slope, data.detach(), metric, out=out)
         return float(value) / len(data)
 
     def _warped_mask(self, moving: Image) -> Tensor | None:

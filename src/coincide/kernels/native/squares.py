@@ -94,3 +94,21 @@ def squares(fixed, moving, weight, seen, masked, field, index, value, out):
             mass += np.float64(count)
         value[chunk, 0] = total
         value[chunk, 1] = mass
+
+
+@loop
+def scaled(field, matrix):
+    """Field (3, X, Y, Z) = matrix · field, in place."""
+    _, X, Y, Z = field.shape
+    m00, m01, m02 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
+    m10, m11, m12 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
+    m20, m21, m22 = matrix[2, 0], matrix[2, 1], matrix[2, 2]
+    for row in prange(X * Y):
+        i = row // Y
+        j = row - i * Y
+        a, b, c = field[0, i, j], field[1, i, j], field[2, i, j]
+        for k in range(Z):
+            x, y, z = a[k], b[k], c[k]
+            a[k] = m00 * x + m01 * y + m02 * z
+            b[k] = m10 * x + m11 * y + m12 * z
+            c[k] = m20 * x + m21 * y + m22 * z
