@@ -25,7 +25,7 @@ class Found:
 
     @property
     def cost(self) -> float:
-        """Mean cost of the places found; 1 is that of places picked at random."""
+        """Mean cost of the control points where they were found; 1 is that of random places."""
         return self.history[-1].cost
 
 

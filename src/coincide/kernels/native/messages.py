@@ -3,59 +3,44 @@
 import numpy as np
 from numba import prange
 
-from coincide.kernels.native.jit import inline, loop
+from coincide.kernels.native.jit import called, loop
 
 
-@inline
+@called
+def along(source, stiffness, limit, out):
+    """out[j, d] = min over e of source[e, j] + stiffness · (d - e)²; the first axis comes last.
+
+    For the few shifts of an axis, trying them all in rows is faster than the lower envelope of
+    parabolas; a difference that costs more than `limit` can never win and is left out.
+    """
+    N, M = source.shape
+    row = np.empty(M, source.dtype)
+    for d in range(N):
+        kept = source[d]
+        for j in range(M):
+            row[j] = kept[j]
+        for e in range(N):
+            cost = stiffness * ((d - e) * (d - e))
+            if e != d and cost < limit:
+                other = source[e]
+                for j in range(M):
+                    value = other[j] + cost
+                    row[j] = value if value < row[j] else row[j]
+        for j in range(M):
+            out[j, d] = row[j]
+
+
+@called
 def softened(source, stiffness, scratch, out):
     """out[d] = min over e of source[e] + sum of stiffness_a · (d_a - e_a)², for (LX, LY, LZ).
 
-    One axis after the other, exactly. For the few shifts of an axis, trying them all in rows is
-    faster than the lower envelope of parabolas; those that cost more than the range of the values
-    can never win and are left out.
+    Exact, one axis after the other. `scratch` has as many values as `source`.
     """
     LX, LY, LZ = source.shape
-    low = high = source[0, 0, 0]
-    for p in range(LX):
-        for q in range(LY):
-            for v in source[p, q]:
-                low = min(low, v)
-                high = max(high, v)
-    for p in range(LX):
-        for q in range(LY):
-            row, into = source[p, q], out[p, q]
-            for r in range(LZ):
-                into[r] = row[r]
-            for t in range(1, LZ):
-                cost = stiffness[2] * (t * t)
-                if cost >= high - low:
-                    break
-                for r in range(LZ - t):
-                    into[r] = min(into[r], row[r + t] + cost)
-                for r in range(LZ - t):
-                    into[r + t] = min(into[r + t], row[r] + cost)
-    for p in range(LX):
-        for q in range(LY):
-            into = scratch[p, q]
-            for r in range(LZ):
-                into[r] = out[p, q, r]
-            for e in range(LY):
-                cost = stiffness[1] * ((e - q) * (e - q))
-                if cost < high - low:
-                    row = out[p, e]
-                    for r in range(LZ):
-                        into[r] = min(into[r], row[r] + cost)
-    for p in range(LX):
-        for q in range(LY):
-            into = out[p, q]
-            for r in range(LZ):
-                into[r] = scratch[p, q, r]
-            for e in range(LX):
-                cost = stiffness[0] * ((e - p) * (e - p))
-                if cost < high - low:
-                    row = scratch[e, q]
-                    for r in range(LZ):
-                        into[r] = min(into[r], row[r] + cost)
+    limit = source.max() - source.min()
+    along(source.reshape(LX, LY * LZ), stiffness[0], limit, out.reshape(LY * LZ, LX))
+    along(out.reshape(LY, LZ * LX), stiffness[1], limit, scratch.reshape(LZ * LX, LY))
+    along(scratch.reshape(LZ, LX * LY), stiffness[2], limit, out.reshape(LX * LY, LZ))
 
 
 @loop
