@@ -20,7 +20,10 @@ def cost_volume(
 ) -> Tensor:
     r"""Cost of each shift d for each cell of voxels.
 
-    $$c(n, d) = s \sum_{x \in n} w(x) \big( v(x+d) \, |F(x) - M(x+d)|^2 + (1 - v(x+d)) \, o(x) \big)$$
+    $$
+    c(n, d) = s \sum_{x \in n} w(x) \big( v(x+d) \, |F(x) - M(x+d)|^2
+        + (1 - v(x+d)) \, o(x) \big)
+    $$
 
     Args:
         fixed: F, (C, *S); S is a multiple of the cell.

@@ -56,7 +56,7 @@ class Convex(Search):
     similarity: str = "mind_ssc"
     feature: float = 0.0
     levels: int = 2
-    evidence: float = 1.0
+    evidence: float = 0.6
     smooth: float = 0.8
 
     def __call__(self, fixed: Image, moving: Image) -> Found:
@@ -72,7 +72,7 @@ class Convex(Search):
         )
         return searched(fixed, moving, scheme, self._solve)
 
-    def _solve(self, volume: CostVolume, image: Image) -> tuple[Field, list[float]]:
+    def _solve(self, volume: CostVolume, _: Image) -> tuple[Field, list[float]]:
         nodes = volume.lattice.nodes
         goal = torch.zeros(1, nodes.dim, *nodes.shape)
         unit = float(nodes.spacing.max()) ** 2

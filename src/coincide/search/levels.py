@@ -17,7 +17,8 @@ from coincide.space.shapes import Field
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.sampled import upsampled
 
-# a volume and the image whose cells are moved, to displacements of the cells and costs of rounds
+# a volume, which may be overwritten, and the image whose cells are moved, to displacements of the
+# cells and the costs of all rounds
 Solver = Callable[[CostVolume, Image], tuple[Field, list[float]]]
 
 
@@ -79,8 +80,8 @@ def searched(fixed: Image, moving: Image, scheme: Scheme, solve: Solver) -> Foun
         here, other = around(fixed, fine, plan.wide), around(moving, fine, plan.wide, answer)
         F, M = (at(similarity.prepare(image), plan.wide) for image in (here, other))
         forward = volume(F, M, plan, scheme.evidence)
-        there, costs = solve(forward, at(here, plan.nodes))
         clear = confidence(forward)
+        there, costs = solve(forward, at(here, plan.nodes))
         del forward  # one volume at a time
         back, _ = solve(volume(M, F, plan, scheme.evidence), at(other, plan.nodes))
         there, _ = consistent(there, back, plan.nodes)

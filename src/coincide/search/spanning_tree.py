@@ -18,7 +18,7 @@ from coincide.space.shapes import Field
 @named("spanning_tree")
 @dataclass(frozen=True)
 class SpanningTree(Search):
-    r"""Search on a tree: neighbours of similar intensity move alike, borders between organs may not.
+    r"""Search on a tree: neighbours of similar intensity move alike, others may slide.
 
     The control points of the fixed image are joined to the tree of least intensity differences.
     On a tree the best of all combinations of shifts is found exactly, in one pass of messages to
