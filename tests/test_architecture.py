@@ -34,6 +34,7 @@ LAYERS = (
     ("similarities", "penalties"),
     ("files",),
     ("synthetic",),
+    ("search",),
     ("optimise",),
     ("initialise",),
     ("evaluate",),

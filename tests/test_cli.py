@@ -166,6 +166,19 @@ def test_settings_repeat_the_run(folder, run):
         assert (again / name).read_bytes() == (run / name).read_bytes(), name
 
 
+def test_a_search_is_run_kept_and_left_out_again(folder, run, capsys):
+    out, text = folder / "searched", "convex(step=3, spacing=6, reach=6)"
+    coincide("register", "--settings", run / "settings.toml", "--search", text, "--out", out)
+    assert "; search: 0." in capsys.readouterr().out
+    assert tomllib.loads((out / "settings.toml").read_text())["search"] == text
+    assert "<b>search</b>" in (out / "report.html").read_text()
+    coincide(
+        *("register", "--settings", out / "settings.toml", "--search", "none"),
+        *("--out", out, "--report", "False"),
+    )
+    assert "; search" not in capsys.readouterr().out
+
+
 def test_an_option_overrules_the_settings(folder, run):
     again = folder / "linear"
     coincide(

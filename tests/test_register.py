@@ -184,6 +184,51 @@ def test_other_deformations(case, part):
     assert evaluate(result).regularity.folding_percent == 0
 
 
+@pytest.fixture(scope="module")
+def far():
+    """A pair whose deformation is too large for a few steps on one level."""
+    return Case((72, 72), degrees=0, shift=0, peak=9.0, seed=5)
+
+
+def searching(**changes):
+    return replace(SHORT, steps=(10,), search="convex(step=2, spacing=4, reach=12)", **changes)
+
+
+@pytest.mark.parametrize("part", ["displacement", "velocity(spacing=2)"])
+def test_a_search_finds_what_steps_do_not(far, part):
+    plan = searching()
+    without = register(
+        far.fixed, far.moving, part, preset=replace(plan, search=""), initial=far.start
+    )
+    result = register(far.fixed, far.moving, part, preset=plan, initial=far.start)
+    assert far.error(result.transform) < 0.6 * far.error(without.transform)
+    assert round_trip(result, far.points) < 0.3
+    assert evaluate(result).regularity.folding_percent == 0
+    assert {"search", "deformable"} == {s.stage for s in result.history}
+    assert "search" in result.seconds
+    assert "; search: 0." in result.status
+    assert result.settings["search"] == plan.search
+
+
+@pytest.mark.parametrize("part", ["displacement", "bspline(spacing=6)"])
+@pytest.mark.parametrize("search", ["convex", "spanning_tree"])
+def test_a_search_can_be_the_whole_answer(far, part, search):
+    plan = replace(searching(), steps=(), search=f"{search}(step=2, spacing=4, reach=12)")
+    result = register(far.fixed, far.moving, part, preset=plan, initial=far.start)
+    assert far.error(result.transform) < 1.5 < 0.5 * far.error(far.start)
+    assert {s.stage for s in result.history} == {"search"}
+    assert round_trip(result, far.points) < 0.15
+    assert evaluate(result).regularity.folding_percent == 0
+
+
+def test_a_search_where_nothing_deforms_is_refused(far):
+    plan = replace(PRESETS["affine"], search="convex")
+    with pytest.raises(ValueError, match="convex finds a deformation; use a preset that has one"):
+        register(far.fixed, far.moving, preset=plan)
+    ended = register(far.fixed, far.moving, "affine", preset=searching(), initial=far.start)
+    assert ended.settings["search"] == ""
+
+
 @pytest.mark.slow
 def test_linear_presets_end_linear(flat):
     rigid = register(flat.fixed, flat.moving, preset="rigid")

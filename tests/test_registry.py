@@ -5,6 +5,7 @@ import pytest
 from coincide.objective import Companion, Objective, Penalty, Similarity, objective, written
 from coincide.optimise.optimiser import Optimiser
 from coincide.registry import PARTS, build, named, parts
+from coincide.search.search import Search
 from coincide.transforms.transform import Transform
 
 KINDS = {
@@ -40,6 +41,7 @@ KINDS = {
         "translation",
         "velocity",
     ),
+    Search: ("convex", "spanning_tree"),
     Optimiser: (
         "adam",
         "compositive",

@@ -25,9 +25,11 @@ class Preset:
         objective: As text; empty: chosen by whether the two contrasts agree.
         optimisers: One for each level, coarse to fine, as text; empty: chosen with the objective.
         steps: Steps on each level, coarse to fine; each level halves the voxel size of the one
-            before, the last has that of the fixed image.
+            before, the last has that of the fixed image. Empty: the search is the answer.
         window: Hounsfield units outside this range are cut, in images that have values below
             -500; empty: none are.
+        search: What finds large motion before the deformation is optimised, as text such as
+            `"convex(spacing=6, reach=32)"`; empty: nothing.
     """
 
     about: str
@@ -37,6 +39,7 @@ class Preset:
     optimisers: tuple[str, ...] = ()
     steps: tuple[int, ...] = (50, 30, 15)
     window: tuple[float, ...] = ()
+    search: str = ""
 
 
 PRESETS = {

@@ -26,6 +26,7 @@ from coincide.presets import MULTIMODAL, PRESETS, Preset
 from coincide.presets import preset as find_preset
 from coincide.registration import Candidate, Registration, Step
 from coincide.registry import build
+from coincide.search.search import Found, Search
 from coincide.space.image import Image
 from coincide.space.pyramid import Level, at
 from coincide.transforms.displacement import Displacement
@@ -55,7 +56,8 @@ def register(
 
     Both are cropped to their content and brought to a robust intensity range; a linear map is
     searched from many starts and refined; then, unless the preset says otherwise, a smooth
-    deformation is optimised from coarse to fine. What you give overrules the preset.
+    deformation is optimised from coarse to fine, from where a search of the preset found the parts
+    of the image. What you give overrules the preset.
 
     Args:
         fixed: A path, `Image`, nibabel or SimpleITK image, or an (array, affine) pair.
@@ -109,13 +111,25 @@ def register(
             target = target.followed_by(linear.transform, place)
             part = plan.transform if transform is None else transform
             part = build(part, Transform) if isinstance(part, str) else part
+            outer: Transform | None = None
             rules = _rules(plan, part, optimiser)
             pair = _working(shown, other, linear.transform, place)
+            if plan.search:
+                first = build(plan.search, Search)(*pair)
+                pair, part, outer = _continued(first, pair, part)
+                for step in first.history:
+                    watch(step)
+                history, status = history + first.history, f"{status}; search: {first.cost:.3f}"
+                seconds["search"] = time.perf_counter() - start
+                start = time.perf_counter()
             levels = _levels(pair[0], plan.steps)
+            part = part if levels else part.on(pair[0].grid)
             found = optimise(*pair, part, cost=target, optimiser=rules, levels=levels, watch=watch)
             deformation = found.transform.to("cpu")
             if isinstance(deformation, Displacement | Symmetric):
                 deformation = settled(deformation)
+            if outer is not None:
+                deformation = outer @ deformation
             seconds["deformable"] = time.perf_counter() - start
             start = time.perf_counter()
             inverse = deformation.inverse() @ linear.transform.inverse()
@@ -136,6 +150,7 @@ def register(
         "optimisers": [str(optimiser)] if optimiser else list(plan.optimisers),
         "initial": initial if isinstance(initial, str) else type(initial).__name__,
         "linear": plan.linear,
+        "search": plan.search,
         "steps": list(plan.steps),
         "window": list(plan.window),
         "device": device,
@@ -158,10 +173,12 @@ def _overruled(plan: Preset, transform: str | Transform | None) -> Preset:
     """The preset with a deformation if one was asked for, without if a linear transform was."""
     part = build(transform, Transform) if isinstance(transform, str) else transform
     if part is None:
+        if plan.search and not plan.transform:
+            raise ValueError(f"{plan.search} finds a deformation; use a preset that has one")
         return plan
     if not isinstance(part, Linear):
         return replace(plan, transform=part.name)  # type: ignore[attr-defined]
-    return replace(plan, linear=part.name, transform="")  # type: ignore[attr-defined]
+    return replace(plan, linear=part.name, transform="", search="")  # type: ignore[attr-defined]
 
 
 def _complete(target: Objective) -> Objective:
@@ -262,6 +279,21 @@ def _working(
     if moving.image.mask is None and float(warped.mask[inside].mean()) > COVERED:
         warped = warped.with_mask(None)
     return image.to(device), warped.to(device)
+
+
+def _continued(
+    found: Found, pair: tuple[Image, Image], part: Transform
+) -> tuple[tuple[Image, Image], Transform, Transform | None]:
+    """The pair and the start for what follows a search, and the transform that is left outside.
+
+    A displacement goes on from the one found; of another transform the moving image is first seen
+    under the one found, which then follows it.
+    """
+    start = found.transform
+    if isinstance(part, Displacement):
+        return pair, Displacement(part.spacing, field=start.field, grid=start.grid), None
+    warped = pulled(pair[1], start.requires_grad_(False), pair[0].grid, interpolation="cubic")
+    return (pair[0], warped), part, settled(start.to("cpu"))
 
 
 def _levels(fixed: Image, steps: tuple[int, ...]) -> tuple[Level, ...]:

@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-FOLDERS = ("transforms", "similarities", "penalties", "optimise")
+FOLDERS = ("transforms", "similarities", "penalties", "search", "optimise")
 PARTS: dict[str, type] = {}
 
 T = TypeVar("T", bound=type)

@@ -18,6 +18,8 @@ from coincide.initialise.mask import with_mask
 from coincide.objective import Objective
 from coincide.objective import objective as read_objective
 from coincide.output import save
+from coincide.presets import Preset
+from coincide.presets import preset as find_preset
 from coincide.register import register as run
 from coincide.transforms.transform import Transform
 
@@ -37,6 +39,7 @@ class RegisterOptions:
         objective: What is minimised, such as "ngf(eta=0.5) + 0.1*bending", or "lncc + 0.5*labels"
             and "lncc + landmarks" to let the label maps or landmarks take part.
         optimiser: Such as "adam(rate=0.1)" or "compositive(update=2, field=1)".
+        search: What finds large motion first, such as "convex(spacing=6, reach=32)"; none.
         initial: search (any orientation), header (trust the files), or a linear transform file.
         fixed_mask: Where the fixed image counts: weights from 0 to 1, or above 0.
         moving_mask: Where the moving image counts.
@@ -57,6 +60,7 @@ class RegisterOptions:
     transform: str = ""
     objective: str = ""
     optimiser: str = ""
+    search: str = ""
     initial: str = "search"
     fixed_mask: str = ""
     moving_mask: str = ""
@@ -106,7 +110,7 @@ def register(
         options.transform or None,
         objective=_objective(options.objective, truth),
         optimiser=options.optimiser or None,
-        preset=options.preset,
+        preset=_preset(options),
         initial=_initial(options.initial),
         device=options.device,
     )
@@ -115,6 +119,14 @@ def register(
     scores = evaluate(result, **truth).to_dict()
     folder = save(result, options.out, scores=scores, settings=_plain(options), report=report)
     _say(result.status, scores, folder, time.perf_counter() - begin)
+
+
+def _preset(options: RegisterOptions) -> str | Preset:
+    """The preset, with another search if one is asked for; `none` leaves it out."""
+    if not options.search:
+        return options.preset
+    search = "" if options.search == "none" else options.search
+    return replace(find_preset(options.preset), search=search)
 
 
 def _merged(options: RegisterOptions, settings: Path | None) -> RegisterOptions:

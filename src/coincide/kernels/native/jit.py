@@ -36,6 +36,11 @@ def inline(function: Callable) -> Callable:
     return numba.njit(**INLINE)(function)
 
 
+def called(function: Callable) -> Callable:
+    """A piece of a loop that is called, not pasted, because it is long or used twice."""
+    return numba.njit(cache=True, fastmath=FAST, error_model="numpy", nogil=True)(function)
+
+
 def lifted(volume: torch.Tensor) -> np.ndarray:
     """View of (B, C, *S) as a contiguous (B, C, X, Y, Z); missing leading axes have one voxel."""
     shape = tuple(volume.shape)
