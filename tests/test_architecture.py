@@ -42,6 +42,7 @@ LAYERS = (
     ("report",),
     ("output",),
     ("presets",),
+    ("deform",),
     ("register",),
     ("cli",),
 )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from coincide.alignment import pulled
+from coincide.deform import deform
 from coincide.files.accept import as_image
 from coincide.initialise.content import Content, content
 from coincide.initialise.contrast import same_contrast
@@ -16,29 +17,18 @@ from coincide.initialise.linear import Aligned, align
 from coincide.kernels.native.jit import threads
 from coincide.objective import Objective, Term, absent
 from coincide.objective import objective as read_objective
-from coincide.optimise.compositive import Compositive
-from coincide.optimise.loop import optimise
 from coincide.optimise.optimiser import Optimiser
 from coincide.optimise.progress import progress
-from coincide.optimise.settle import settled
-from coincide.optimise.syn import SyN
-from coincide.presets import MULTIMODAL, PRESETS, Preset
+from coincide.presets import PRESETS, Preset
 from coincide.presets import preset as find_preset
 from coincide.registration import Candidate, Registration, Step
 from coincide.registry import build
-from coincide.search.search import Found, Search
 from coincide.space.image import Image
-from coincide.space.pyramid import Level, at
-from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine, Linear
-from coincide.transforms.symmetric import Symmetric
 from coincide.transforms.transform import Transform
 
 MARGIN = 10.0  # mm kept around the content
 AIR = -500.0  # values below this are taken for Hounsfield units
-COVERED = 0.98  # share of the fixed content that an image covers which needs no mask for its edge
-HALF = 0.6  # smoothing of each of two halves, as a share of that of a whole displacement
-WORKING = 8_000_000  # voxels of the finest level at most
 
 
 def register(
@@ -105,36 +95,22 @@ def register(
         history, status = linear.history, f"{plan.linear}: {linear.candidates[0].name} was best"
         both = _overlapping(shown, other, linear.transform)
         if plan.transform:
-            start = time.perf_counter()
             plan = _decided(plan, shown, both)
             target = read_objective(plan.objective) if asked is None else asked
-            target = target.followed_by(linear.transform, place)
-            part = plan.transform if transform is None else transform
-            part = build(part, Transform) if isinstance(part, str) else part
-            outer: Transform | None = None
-            rules = _rules(plan, part, optimiser)
-            pair = _working(shown, other, linear.transform, place)
-            if plan.search:
-                first = build(plan.search, Search)(*pair)
-                pair, part, outer = _continued(first, pair, part)
-                for step in first.history:
-                    watch(step)
-                history, status = history + first.history, f"{status}; search: {first.cost:.3f}"
-                seconds["search"] = time.perf_counter() - start
-                start = time.perf_counter()
-            levels = _levels(pair[0], plan.steps)
-            part = part if levels else part.on(pair[0].grid)
-            found = optimise(*pair, part, cost=target, optimiser=rules, levels=levels, watch=watch)
-            deformation = found.transform.to("cpu")
-            if isinstance(deformation, Displacement | Symmetric):
-                deformation = settled(deformation)
-            if outer is not None:
-                deformation = outer @ deformation
-            seconds["deformable"] = time.perf_counter() - start
+            found = deform(
+                (shown, other),
+                linear.transform,
+                plan,
+                transform=plan.transform if transform is None else transform,
+                objective=target,
+                optimiser=optimiser,
+                device=place,
+                watch=watch,
+            )
             start = time.perf_counter()
-            inverse = deformation.inverse() @ linear.transform.inverse()
-            seconds["inverse"] = time.perf_counter() - start
-            result = linear.transform @ deformation
+            inverse = found.transform.inverse() @ linear.transform.inverse()
+            seconds |= found.seconds | {"inverse": time.perf_counter() - start}
+            result = linear.transform @ found.transform
             history, status = history + found.history, f"{status}; {found.status}"
     if linear.margin < 0.005:
         notes.append(
@@ -238,69 +214,6 @@ def _decided(plan: Preset, fixed: Content, warped: Image) -> Preset:
     name = "brain-mr" if same_contrast(fixed.image, warped) else "brain-multimodal"
     chosen = PRESETS[name]
     return replace(plan, objective=chosen.objective, optimisers=chosen.optimisers)
-
-
-def _rules(
-    plan: Preset, transform: Transform, optimiser: str | Optimiser | None
-) -> str | Optimiser | list[Optimiser]:
-    """One optimiser a level: what was given, the preset's, or what suits the transform."""
-    if optimiser is not None:
-        return optimiser
-    if not isinstance(transform, Displacement | Symmetric):
-        return "adam(rate=0.2)"
-    texts = plan.optimisers or MULTIMODAL
-    first = len(plan.steps) - len(texts)
-    rules = [build(texts[max(0, n - first)], Optimiser) for n in range(len(plan.steps))]
-    return [_halved(rule) for rule in rules] if isinstance(transform, Symmetric) else rules
-
-
-def _halved(rule: Optimiser) -> Optimiser:
-    """What does to two halves what a rule does to a whole displacement."""
-    if not isinstance(rule, Compositive):
-        return rule
-    return SyN(step=0.5 * rule.step, update=rule.update, field=HALF * rule.field)
-
-
-def _working(
-    fixed: Content, moving: Content, linear: Linear, device: torch.device
-) -> tuple[Image, Image]:
-    """The fixed image, not too large, and the moving image on its grid by the linear map."""
-    image, spacing = fixed.image, 0.0
-    while np.prod(image.grid.shrink(image.grid.factors(spacing)).shape) > WORKING:
-        spacing = max(spacing, float(image.grid.spacing.min())) * 1.25
-    image = at(image, image.grid.shrink(image.grid.factors(spacing)))
-    # a finer moving image is smoothed first, so that it does not alias on the working grid
-    target = float(np.exp(np.log(image.grid.spacing).mean()))
-    own = moving.image.grid
-    source = at(moving.image, own.shrink(own.factors(target)))
-    warped = pulled(source, linear, image.grid, interpolation="cubic")
-    inside = at(fixed.image.with_data(fixed.inside).with_mask(None), image.grid).data > 0.5
-    assert warped.mask is not None
-    if moving.image.mask is None and float(warped.mask[inside].mean()) > COVERED:
-        warped = warped.with_mask(None)
-    return image.to(device), warped.to(device)
-
-
-def _continued(
-    found: Found, pair: tuple[Image, Image], part: Transform
-) -> tuple[tuple[Image, Image], Transform, Transform | None]:
-    """The pair and the start for what follows a search, and the transform that is left outside.
-
-    A displacement goes on from the one found; of another transform the moving image is first seen
-    under the one found, which then follows it.
-    """
-    start = found.transform
-    if isinstance(part, Displacement):
-        return pair, Displacement(part.spacing, field=start.field, grid=start.grid), None
-    warped = pulled(pair[1], start.requires_grad_(False), pair[0].grid, interpolation="cubic")
-    return (pair[0], warped), part, settled(start.to("cpu"))
-
-
-def _levels(fixed: Image, steps: tuple[int, ...]) -> tuple[Level, ...]:
-    """Levels that halve the voxel size each, down to the fixed image's own."""
-    base = fixed.grid.finest
-    last = len(steps) - 1
-    return tuple(Level(base * 2 ** (last - n), count) for n, count in enumerate(steps))
 
 
 def _device(name: str) -> torch.device:
