@@ -9,24 +9,27 @@ from coincide.space.shapes import Field, Volume
 
 
 def differences(volume: Volume) -> Tensor:
-    """Half of next minus previous voxel along each axis, (B, C, D, *S).
-
-    The border is continued; along the last axis the slope there is zero.
-    """
+    """Half of next minus previous voxel along each axis, border continued, (B, C, D, *S)."""
     slopes = []
     for axis, n in enumerate(volume.shape[2:], start=2):
         position = torch.arange(n, device=volume.device)
         after = volume.index_select(axis, (position + 1).clamp_max(n - 1))
         before = volume.index_select(axis, (position - 1).clamp_min(0))
         slopes.append((after - before) / 2)
-    slopes[-1][..., 0] = 0
-    slopes[-1][..., -1] = 0
     return torch.stack(slopes, 2)
+
+
+def inner_differences(volume: Volume) -> Tensor:
+    """The same, without slope where the last axis ends."""
+    slopes = differences(volume)
+    slopes[:, :, -1, ..., 0] = 0
+    slopes[:, :, -1, ..., -1] = 0
+    return slopes
 
 
 def pull(slope: Volume, warped: Volume, metric: np.ndarray, *, out: Field) -> Field:
     """Force that lowers the cost; see `coincide.kernels.update`."""
-    inner = differences(warped)
+    inner = inner_differences(warped)
     gradient = -(slope[:, :, None] * inner).sum(1)
     return out.copy_(torch.einsum("de,be...->bd...", tensor(metric, warped), gradient))
 
@@ -38,5 +41,5 @@ def largest(field: Field, metric: np.ndarray) -> Tensor:
 
 def compose(field: Field, update: Field, step: float, *, out: Field) -> Field:
     """First-order composition."""
-    inner = differences(field)
+    inner = inner_differences(field)
     return out.copy_(field + step * (update + (inner * update[:, None]).sum(2)))
