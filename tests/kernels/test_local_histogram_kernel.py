@@ -50,7 +50,8 @@ def test_the_gradient_of_local_histograms_is_finite_differences(dim):
     f, w, mask = problem(dim, torch.float64)
     cut = (slice(None), slice(None), slice(2, 5), *(slice(0, 3),) * (dim - 1))
     f, w, mask = f[cut], w[cut].clone().requires_grad_(), mask[cut]
-    assert gradcheck(lambda x: local_histogram(f, x, mask, BINS, (1.5,) * dim), w)
+    # many counts from few voxels: a random projection of the Jacobian instead of every entry
+    assert gradcheck(lambda x: local_histogram(f, x, mask, BINS, (1.5,) * dim), w, fast_mode=True)
 
 
 @pytest.mark.parametrize(("voxels", "spacing"), [(1, 4.0), (2, 0.5), (9, 4.0), (10, 3.3), (64, 99)])

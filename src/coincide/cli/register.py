@@ -33,8 +33,8 @@ class RegisterOptions:
         moving: Image that is brought onto it.
         out: Folder for warped.nii.gz, transform.h5, inverse.h5, scores.json, settings.toml and
             report.html.
-        preset: auto, brain-mr, brain-multimodal, lung-ct, abdomen, cardiac, histology, rigid or
-            affine.
+        preset: auto, fast, accurate, brain-mr, brain-multimodal, lung-ct, abdomen, cardiac,
+            histology, rigid or affine.
         transform: Deformation, such as "velocity(spacing=4)", "bspline(spacing=8)" or "rigid".
         objective: What is minimised, such as "ngf(eta=0.5) + 0.1*bending", or "lncc + 0.5*labels"
             and "lncc + landmarks" to let the label maps or landmarks take part.
