@@ -49,14 +49,18 @@ def measure(command: list[str], log: Path, *, threads: int, limit: float) -> Usa
     with log.open("w") as stream:
         child = subprocess.Popen(command, stdout=stream, stderr=stream, env=environment)
         late = False
-        while True:
-            done, status, used = os.wait4(child.pid, os.WNOHANG)
-            if done:
-                break
-            if not late and time.perf_counter() - start > limit:
-                late = True
-                child.kill()
-            time.sleep(0.02)
+        try:
+            while True:
+                done, status, used = os.wait4(child.pid, os.WNOHANG)
+                if done:
+                    break
+                if not late and time.perf_counter() - start > limit:
+                    late = True
+                    child.kill()
+                time.sleep(0.02)
+        except KeyboardInterrupt:
+            child.kill()
+            raise
     wall = time.perf_counter() - start
     child.returncode = os.waitstatus_to_exitcode(status)
     failure = f"longer than {limit:g} s" if late else _failure(child.returncode, log)

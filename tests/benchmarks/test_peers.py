@@ -134,7 +134,7 @@ def test_a_case_is_complete_and_far_from_solved(name, real_data, tmp_path):
     found = case(name, real_data, tmp_path)
     size = sitk.ReadImage(str(found.fixed)).GetSize()[::-1]
     before = score(found, np.zeros((*size, 3)))
-    assert 0 < before["dice"] < 0.8
+    assert before["dice"] < 0.8  # none where the worlds of two scanners do not meet
     assert before["folding_pct"] == 0
 
 
