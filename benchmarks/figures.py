@@ -40,6 +40,9 @@ def fronts(entries: list[Typical], path: Path) -> bool:
                 peer, (seconds, dice), xytext=(4, 3), textcoords="offset points", fontsize=7
             )
         axis.set(xscale="log", xlabel="seconds", ylabel="Dice", title=group)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("{x:g}")
+        axis.tick_params(axis="x", which="both", labelsize=7, rotation=45)
         axis.margins(x=0.2, y=0.1)
         axis.grid(alpha=0.3)
     for axis in axes.flat[len(groups) :]:
