@@ -23,7 +23,7 @@ def python(environment: str, home: Path) -> Path:
         raise FileNotFoundError(
             f"{environment} is not installed; python benchmarks/peers.py install {environment}"
         )
-    return home / environment / "bin" / "python"
+    return home.absolute() / environment / "bin" / "python"
 
 
 def install(environment: str, home: Path) -> None:

@@ -35,11 +35,12 @@ class Usage:
     failure: str
 
 
-def measure(command: list[str], log: Path, *, threads: int, limit: float) -> Usage:
+def measure(command: list[str], folder: Path, log: Path, *, threads: int, limit: float) -> Usage:
     """Run a command to its end.
 
     Args:
-        command: Program and arguments.
+        command: Program and arguments, with whole paths.
+        folder: Where it runs; some leave files there.
         log: File for what it prints.
         threads: How many it may use.
         limit: It is ended after this many seconds.
@@ -47,7 +48,7 @@ def measure(command: list[str], log: Path, *, threads: int, limit: float) -> Usa
     environment = {**os.environ, **dict.fromkeys(THREADS, str(threads)), "CUDA_VISIBLE_DEVICES": ""}
     start = time.perf_counter()
     with log.open("w") as stream:
-        child = subprocess.Popen(command, stdout=stream, stderr=stream, env=environment)
+        child = subprocess.Popen(command, cwd=folder, stdout=stream, stderr=stream, env=environment)
         late = False
         try:
             while True:

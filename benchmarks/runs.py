@@ -62,11 +62,11 @@ def run(plan: Plan, case: Case, name: str, repeat: int) -> dict[str, Any]:
 
 
 def _registered(plan: Plan, case: Case, name: str, work: Path) -> dict[str, Any]:
-    chosen = peer(name)
+    chosen, work = peer(name), work.resolve()
     job = {
         "fixed": str(case.fixed.resolve()),
         "moving": str(case.moving.resolve()),
-        "out": str(work.resolve()),
+        "out": str(work),
         "linear": case.linear,
         "contrast": case.contrast,
         "preset": case.preset,
@@ -78,7 +78,7 @@ def _registered(plan: Plan, case: Case, name: str, work: Path) -> dict[str, Any]
     command = [str(python(chosen.environment, plan.home)), str(script), str(work / "job.json")]
     log = record(plan.out, name, case.name, 0).with_name(f"{name}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    used = measure(command, log, threads=plan.threads, limit=plan.limit)
+    used = measure(command, work, log, threads=plan.threads, limit=plan.limit)
     if used.failure:
         return {"failed": used.failure[:200]}
     done = json.loads((work / "done.json").read_text("utf-8"))
