@@ -49,8 +49,8 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 lint: $(READY)
-	$(BIN)/ruff check src tests docs conftest.py
-	$(BIN)/ruff format --check src tests docs conftest.py
+	$(BIN)/ruff check src tests docs benchmarks conftest.py
+	$(BIN)/ruff format --check src tests docs benchmarks conftest.py
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 demo: $(READY)

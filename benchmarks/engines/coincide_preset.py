@@ -1,0 +1,26 @@
+"""Coincide: the variant is its preset, `recommended` the one for the anatomy."""
+
+from job import Job
+
+job = Job.read()
+with job.stage("import"):
+    import torch
+
+    import coincide as co
+    from coincide.register import register
+
+preset = job.preset if job.variant == "recommended" else job.variant
+initial = "header" if job.linear == "none" else "search"
+with job.stage("register"):
+    result = register(job.fixed, job.moving, preset=preset, initial=initial, device="cpu")
+job.seconds.update(result.seconds)
+# what the stages do not account for
+job.seconds["register"] -= sum(result.seconds.values())
+with job.stage("export"), torch.no_grad():
+    displacement = result.alignment.displacement[0].numpy()
+    lps = displacement * [[[[-1]]], [[[-1]]], [[[1]]]]
+job.finish(
+    lps.transpose(3, 2, 1, 0),
+    version=co.__version__,
+    settings=f'co.register(fixed, moving, preset="{preset}", initial="{initial}")',
+)
