@@ -79,7 +79,7 @@ PRESETS = {
         "one heart, two phases of a cine",
         linear="rigid",
         objective="mse + 0.5*lncc(radius=4) + 1.5*ngf",
-        optimisers=("compositive(update=3.0, field=0.6)",),
+        optimisers=("compositive(update=3.0, field=0.6, gradient='moving')",),
         steps=(200, 200),
     ),
     "histology": Preset(

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from coincide.alignment import Alignment
 from coincide.kernels.smooth import gaussian
-from coincide.kernels.squares import force as squares
-from coincide.kernels.squares import packed
 from coincide.kernels.update import compose, largest, pull
 from coincide.kernels.warp import warp
 from coincide.objective import OfPair, Similarity, Term
@@ -51,6 +49,9 @@ class Compositive(Optimiser):
         step: Longest move of one update, voxels of the level (> 0).
         update: Standard deviation of the Gaussian on each update, voxels of the level.
         field: Standard deviation of the Gaussian on the whole field, voxels of the level.
+        gradient: Of which image: `warped`, the steepest descent under small compositions; or
+            `moving`, at the places where it is sampled, the steepest descent under changes of u,
+            which goes further where the field is steep already, as between phases of a heart.
 
     References:
         Joshi et al. (2004), doi:10.1016/j.neuroimage.2004.07.068;
@@ -60,6 +61,11 @@ class Compositive(Optimiser):
     step: float = 1.0
     update: float = 2.0
     field: float = 1.0
+    gradient: str = "warped"
+
+    def __post_init__(self):
+        if self.gradient not in ("warped", "moving"):
+            raise ValueError(f"the gradient is 'warped' or 'moving', not {self.gradient!r}")
 
     def start(self, problem: Problem) -> "CompositiveRun":
         """Begin on a level."""
@@ -95,12 +101,6 @@ class CompositiveRun(Run):
             (weight, term, *term.prepared(problem.fixed, problem.moving))
             for weight, term in problem.objective.similarities
         ]
-        # many features compared by their squared difference are never warped one by one
-        self.packed = {
-            term: (packed(fixed.data, fixed.mask), packed(moving.data, moving.mask))
-            for _, term, fixed, moving in self.pairs
-            if term.squared and fixed.data.shape[1] > 1 and fixed.data.device.type == "cpu"
-        }
         others = [(w, t) for w, t in problem.objective.terms if not isinstance(t, Similarity)]
         self.beside = [(w, t) for w, t in others if isinstance(t, OfPair)]
         self.penalties = [(w, t) for w, t in others if not isinstance(t, OfPair)]
@@ -177,17 +177,21 @@ class CompositiveRun(Run):
 
     def _force(self, term: Similarity, fixed: Image, moving: Image, *, out: Field) -> float:
         dim, metric = fixed.dim, np.linalg.inv(self.metric)
-        if term in self.packed:
-            return squares(*self.packed[term], self.field, metric, out=out)
-        data, valid = warp(moving.data, self.field, np.eye(dim, dim + 1), np.eye(dim), clamp=False)
+        index, scale = np.eye(dim, dim + 1), np.eye(dim)
+        along = self.rule.gradient == "moving"
+        field = self.field.detach().requires_grad_(along)
+        data, valid = warp(moving.data, field, index, scale, clamp=False)
         for mask in (fixed.mask, self._warped_mask(moving)):
             valid = valid if mask is None else valid * mask
-        data.requires_grad_()
+        if not along:
+            data.requires_grad_()
         value = term.compare(fixed, Image(data, fixed.grid, valid)).sum()
-        (slope,) = torch.autograd.grad(value, data)
-        value = value.detach()
-        pull(slope, data.detach(), metric, out=out)
-        return float(value) / len(data)
+        (slope,) = torch.autograd.grad(value, field if along else data)
+        if along:
+            torch.mul(applied(metric, slope), -1, out=out)
+        else:
+            pull(slope, data.detach(), metric, out=out)
+        return float(value.detach()) / len(data)
 
     def _warped_mask(self, moving: Image) -> Tensor | None:
         if moving.mask is None:
