@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 MONOMODAL = (
-    "compositive(update=1.7, field=1.5)",
-    "compositive(update=1.0, field=0.7)",
-    "compositive(update=1.0, field=0.5)",
+    "compositive(update=1.7, field=0.7, gradient='moving')",
+    "compositive(update=1.0, field=0.55, gradient='moving')",
+    "compositive(update=1.0, field=0.47, gradient='moving')",
 )
 CLOSE = (
-    "compositive(update=1.7, field=0.7)",
-    "compositive(update=1.0, field=0.5)",
-    "compositive(update=1.0, field=0.42)",
+    "compositive(update=1.7, field=0.7, gradient='moving')",
+    "compositive(update=1.0, field=0.45, gradient='moving')",
+    "compositive(update=1.0, field=0.38, gradient='moving')",
 )
 MULTIMODAL = (
     "compositive(update=3.0, field=1.5)",
@@ -51,7 +51,7 @@ PRESETS = {
     "auto": Preset("any pair: looks at the images and decides"),
     "fast": Preset("any pair, in a fraction of the time", steps=(20, 20, 5)),
     "accurate": Preset(
-        "the same contrast, two to three times the time",
+        "the same contrast, with more time",
         objective="lncc(radius=3) + lncc(radius=6) + 0.6*ngf",
         optimisers=CLOSE,
     ),
