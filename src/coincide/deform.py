@@ -28,7 +28,6 @@ from coincide.transforms.transform import Transform
 
 COVERED = 0.98  # share of the fixed content that an image covers which needs no mask for its edge
 HALF = 0.6  # smoothing of each of two halves, as a share of that of a whole displacement
-SHARE = 0.003  # of what a level has gained: less in ten steps, and it ends
 WORKING = 8_000_000  # voxels of the finest level at most
 
 
@@ -163,4 +162,4 @@ def _levels(fixed: Image, steps: tuple[int, ...]) -> tuple[Level, ...]:
     """Levels that halve the voxel size each, down to the fixed image's own."""
     base = fixed.grid.finest
     last = len(steps) - 1
-    return tuple(Level(base * 2 ** (last - n), count, SHARE) for n, count in enumerate(steps))
+    return tuple(Level(base * 2 ** (last - n), count) for n, count in enumerate(steps))

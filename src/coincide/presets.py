@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 MONOMODAL = (
-    "compositive(update=1.7, field=0.7, gradient='moving')",
-    "compositive(update=1.0, field=0.55, gradient='moving')",
-    "compositive(update=1.0, field=0.47, gradient='moving')",
+    "compositive(update=1.7, field=1.5)",
+    "compositive(update=1.0, field=0.7)",
+    "compositive(update=1.0, field=0.55)",
 )
 CLOSE = (
     "compositive(update=1.7, field=0.7, gradient='moving')",

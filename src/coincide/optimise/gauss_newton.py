@@ -80,7 +80,7 @@ class GaussNewtonRun(Run):
         self.rule, self.problem = rule, problem
         self.map = LinearMap(problem, "gauss_newton")
         self.pairs = [
-            (weight, str(term), term.prepare(problem.fixed), term.prepare(problem.moving))
+            (weight, str(term), *term.prepared(problem.fixed, problem.moving))
             for weight, term in problem.objective.similarities
         ]
         self.damping = rule.damping

@@ -74,7 +74,7 @@ class StochasticRun(Run):
         grid = problem.fixed.grid
         self.factors = grid.factors(float(np.prod(grid.extent) / rule.samples) ** (1 / grid.dim))
         self.prepared = {
-            term: (term.prepare(problem.fixed), term.prepare(problem.moving))
+            term: term.prepared(problem.fixed, problem.moving)
             for _, term in problem.objective.similarities
         }
         self.landscape = Landscape(problem.transform, self._ask)

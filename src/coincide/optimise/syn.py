@@ -133,7 +133,7 @@ class SyNRun(Run):
 
     def _pair(self, term: Similarity) -> Image:
         """Both prepared images as one batch on the grid of the middle; both count within it."""
-        fixed, moving = term.prepare(self.problem.fixed), term.prepare(self.problem.moving)
+        fixed, moving = term.prepared(self.problem.fixed, self.problem.moving)
         if moving.grid != fixed.grid:
             moving = resample(moving, fixed.grid)
         mask = None

@@ -35,6 +35,8 @@ class Edges(Similarity):
         Maintz et al. (1996), Medical Image Analysis 1(2), 151-161.
     """
 
+    squared = True
+
     def prepare(self, image: Image) -> Image:
         """Gradient magnitude with mean 0 and variance 1."""
         return edge_strength(image).standardised()

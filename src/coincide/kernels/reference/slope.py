@@ -68,6 +68,13 @@ def faces(field: Field, inverse: Tensor) -> Volume:
 def _removed(matrix: Tensor, row: int) -> Tensor:
     """One row of the cofactors of matrices (..., D, D)."""
     dim = matrix.shape[-1]
-    kept = [[n for n in range(dim) if n != m] for m in range(dim)]
-    minors = [torch.linalg.det(matrix[..., kept[row], :][..., kept[c]]) for c in range(dim)]
+    rest = _without(matrix, -2, row)
+    minors = [torch.linalg.det(_without(rest, -1, column)) for column in range(dim)]
     return torch.stack([(-1) ** (row + c) * m for c, m in enumerate(minors)], -1)
+
+
+def _without(matrix: Tensor, axis: int, place: int) -> Tensor:
+    """Matrices less one row or column; slices, since a list of numbers would be copied over."""
+    after = matrix.shape[axis] - place - 1
+    parts = matrix.narrow(axis, 0, place), matrix.narrow(axis, place + 1, after)
+    return torch.cat(parts, axis)
