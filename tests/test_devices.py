@@ -1,5 +1,7 @@
 """Everything that an optimisation does gives the same on another device as on the CPU."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from coincide.evaluate.regularity import regularity
 from coincide.kernels.update import exponential
 from coincide.objective import Penalty, Similarity, Term
 from coincide.optimise.loop import optimise
+from coincide.presets import PRESETS
 from coincide.register import register
 from coincide.registry import build, parts
 from coincide.space.pyramid import Level
@@ -161,7 +164,8 @@ def test_the_whole_of_a_registration(dim):
     settings = {
         "initial": "header",
         "objective": "lncc(radius=2) + 0.1*bending",
-        "optimiser": "compositive",
+        # few steps: of fixed length, they let rounding grow where the images say little
+        "preset": replace(PRESETS["brain-mr"], steps=(6, 4)),
     }
     expected = register(fixed, moving, "displacement", **settings, device="cpu")
     with elsewhere():
@@ -169,9 +173,8 @@ def test_the_whole_of_a_registration(dim):
     points = fixed.grid.points()
     there, here = (r.transform(points) for r in (found, expected))
     assert not isinstance(there, There)
-    # steps of fixed length let rounding grow where the images say little
     assert float((there - here).norm(dim=-1).mean()) < 0.1
-    lowest = [min(step.cost for step in r.history if step.level == 2) for r in (found, expected)]
+    lowest = [min(step.cost for step in r.history if step.level == 1) for r in (found, expected)]
     assert lowest[0] == pytest.approx(lowest[1], abs=2e-3)
     assert float((here - points).norm(dim=-1).max()) > 0.5
 
