@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,6 +56,14 @@ class Similarity(Term):
     def prepared(self, fixed: Image, moving: Image) -> tuple[Image, Image]:
         """Both images prepared; for features of one that depend on what the other shows."""
         return self.prepare(fixed), self.prepare(moving)
+
+    def seen(self, fixed: Image) -> np.ndarray | None:  # noqa: ARG002
+        """Spans of the voxels of a warped image that `compare` looks at; None: it may be all.
+
+        Args:
+            fixed: Prepared.
+        """
+        return None
 
     @abstractmethod
     def compare(self, fixed: Image, warped: Image) -> PerPair:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 MONOMODAL = (
-    "compositive(update=1.7, field=1.5)",
-    "compositive(update=1.0, field=0.7)",
-    "compositive(update=1.0, field=0.55)",
+    "compositive(update=1.7, field=0.7, gradient='moving')",
+    "compositive(update=1.0, field=0.47, gradient='moving')",
+    "compositive(update=1.0, field=0.43, gradient='moving')",
 )
 CLOSE = (
     "compositive(update=1.7, field=0.7, gradient='moving')",
@@ -49,14 +49,14 @@ class Preset:
 
 PRESETS = {
     "auto": Preset("any pair: looks at the images and decides"),
-    "fast": Preset("any pair, in a fraction of the time", steps=(20, 20, 5)),
+    "fast": Preset("any pair, in a fraction of the time", steps=(20, 20, 8)),
     "accurate": Preset(
         "the same contrast, with more time",
         objective="lncc(radius=3) + lncc(radius=6) + 0.6*ngf",
         optimisers=CLOSE,
     ),
     "brain-mr": Preset(
-        "two brains, the same contrast", objective="lncc(radius=3)", optimisers=MONOMODAL
+        "two brains, the same contrast", objective="lncc(radius=4)", optimisers=MONOMODAL
     ),
     "brain-multimodal": Preset(
         "brains of different contrast", objective="ngf + lncc(radius=2)", optimisers=MULTIMODAL

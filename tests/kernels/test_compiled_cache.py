@@ -5,7 +5,7 @@ FIRST_CALLS = """
 import time
 import torch
 import coincide.kernels.lncc, coincide.kernels.warp
-from coincide.kernels.lncc import squared_correlation
+from coincide.kernels.lncc import decorrelation
 from coincide.kernels.warp import warp
 import numpy as np
 
@@ -13,7 +13,7 @@ volume = torch.rand(1, 1, 8, 8, 8)
 field = torch.zeros(1, 3, 8, 8, 8, requires_grad=True)
 begin = time.perf_counter()
 warped, valid = warp(volume, field, np.eye(3, 4), np.eye(3))
-squared_correlation(volume, warped, valid, (1, 1, 1), 1e-5).sum().backward()
+decorrelation(volume, warped, valid, (1, 1, 1), 1e-5).sum().backward()
 print(time.perf_counter() - begin)
 """
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from coincide.kernels.lncc import squared_correlation
+from coincide.kernels.lncc import decorrelation
 from coincide.kernels.reference import lncc as reference
 from worlds import SHAPES, noise
 
@@ -31,8 +31,8 @@ def problem(dim, dtype, masked):
 def test_local_correlation_agrees_with_the_reference(dim, masked, dtype, tolerance):
     f, w, mask = problem(dim, dtype, masked)
     for radius in [(2, 1, 3)[:dim], (1,) * dim, (20,) * dim]:
-        found = squared_correlation(f, w, mask, radius, 1e-5)
-        wide = reference.squared_correlation(f.double(), w.double(), mask.double(), radius, 1e-5)
+        found = decorrelation(f, w, mask, radius, 1e-5)
+        wide = reference.decorrelation(f.double(), w.double(), mask.double(), radius, 1e-5)
         assert found.shape == (2,)
         torch.testing.assert_close(found.double(), wide, rtol=0, atol=tolerance)
 
@@ -54,7 +54,7 @@ def test_local_correlation_agrees_with_numpy_window_by_window(dim, masked):
         cov, va, vb = (np.average(x, weights=m) for x in (a * b, a * a, b * b))
         total += here * cov**2 / ((va + floor) * (vb + floor))
         weight += here
-    found = squared_correlation(f[:1, :1], w[:1, :1], mask[:1], radius, floor)
+    found = decorrelation(f[:1, :1], w[:1, :1], mask[:1], radius, floor)
     assert float(found) == pytest.approx(total / weight, abs=1e-10)
 
 
@@ -64,9 +64,9 @@ def test_the_gradient_of_local_correlation_agrees_with_autograd_of_the_reference
     f, w, mask = problem(dim, torch.float64, masked)
     w.requires_grad_()
     weight = torch.tensor([1.0, -2.0]).double()
-    found = squared_correlation(f, w, mask, (2,) * dim, 1e-3)
+    found = decorrelation(f, w, mask, (2,) * dim, 1e-3)
     (slope,) = torch.autograd.grad((weight * found).sum(), w)
-    wanted = reference.squared_correlation(f, w, mask, (2,) * dim, 1e-3)
+    wanted = reference.decorrelation(f, w, mask, (2,) * dim, 1e-3)
     (expected,) = torch.autograd.grad((weight * wanted).sum(), w)
     assert float(expected.abs().max()) > 1e-4
     torch.testing.assert_close(slope, expected, rtol=0, atol=1e-10)
@@ -78,11 +78,11 @@ def test_the_gradient_of_local_correlation_is_finite_differences(dim):
     f = noise(shape, seed=1, sigma=0, batch=2, dtype=torch.float64)
     w = noise(shape, seed=2, sigma=0, batch=2, dtype=torch.float64).requires_grad_()
     mask = torch.rand(2, 1, *shape, generator=torch.Generator().manual_seed(1)).double()
-    assert gradcheck(lambda x: squared_correlation(f, x, mask, (1,) * dim, 1e-2), w)
+    assert gradcheck(lambda x: decorrelation(f, x, mask, (1,) * dim, 1e-2), w)
 
 
 def test_working_memory_kept_between_calls_does_not_leak_into_the_next():
     small, large = problem(2, torch.float64, True), problem(3, torch.float64, True)
-    first = squared_correlation(*small, (2, 2), 1e-5)
-    squared_correlation(*large, (2, 2, 2), 1e-5)
-    assert torch.equal(squared_correlation(*small, (2, 2), 1e-5), first)
+    first = decorrelation(*small, (2, 2), 1e-5)
+    decorrelation(*large, (2, 2, 2), 1e-5)
+    assert torch.equal(decorrelation(*small, (2, 2), 1e-5), first)

@@ -32,10 +32,10 @@ def test_local_correlation_and_its_gradient_agree_with_the_reference(dim, masked
     f, w, mask = problem(dim, dtype, masked)
     weight = torch.tensor([1.0, -2.0], dtype=torch.float64, device=DEVICE)
     radius = (2, 1, 3)[:dim]
-    found = compiled.squared_correlation(f, w.requires_grad_(), mask, radius, 1e-3)
+    found = compiled.decorrelation(f, w.requires_grad_(), mask, radius, 1e-3)
     (slope,) = torch.autograd.grad((weight * found).sum(), w)
     wide = w.detach().double().requires_grad_()
-    wanted = reference.squared_correlation(f.double(), wide, mask.double(), radius, 1e-3)
+    wanted = reference.decorrelation(f.double(), wide, mask.double(), radius, 1e-3)
     (expected,) = torch.autograd.grad((weight * wanted).sum(), wide)
     assert found.dtype == dtype
     torch.testing.assert_close(found.double(), wanted, rtol=tolerance, atol=0)
@@ -46,14 +46,14 @@ def test_local_correlation_and_its_gradient_agree_with_the_reference(dim, masked
 
 def test_a_window_wider_than_the_image_is_the_image():
     f, w, mask = problem(2, torch.float64, True)
-    found = compiled.squared_correlation(f, w, mask, (30, 30), 1e-5)
-    wanted = reference.squared_correlation(f, w, mask, (30, 30), 1e-5)
+    found = compiled.decorrelation(f, w, mask, (30, 30), 1e-5)
+    wanted = reference.decorrelation(f, w, mask, (30, 30), 1e-5)
     torch.testing.assert_close(found, wanted, rtol=1e-10, atol=0)
 
 
 def test_nothing_under_the_mask_costs_nothing():
     f, w, mask = problem(2, torch.float64, False)
-    found = compiled.squared_correlation(f, w.requires_grad_(), 0 * mask, (1, 1), 1e-5)
+    found = compiled.decorrelation(f, w.requires_grad_(), 0 * mask, (1, 1), 1e-5)
     found.sum().backward()
     assert not bool(found.any())
     assert not bool(w.grad.any())

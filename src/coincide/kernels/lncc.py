@@ -12,17 +12,18 @@ from coincide.kernels.backend import backend
 from coincide.kernels.difference import scaled
 from coincide.kernels.native import lncc as native
 from coincide.kernels.native.jit import lifted
+from coincide.kernels.spans import extents, widened
 from coincide.space.shapes import Volume
 
-CHUNKS = 8  # slabs worked on independently; fixed, so that sums do not depend on the thread count
+SLABS, STRIP = 8, 32  # what is worked on at once; fixed, so that sums do not depend on threads
 
 
-def squared_correlation(
+def decorrelation(
     fixed: Volume, warped: Volume, mask: Volume, radius: tuple[int, ...], floor: float
 ) -> Tensor:
-    r"""Mean over the mask of $\mathrm{cov}_w^2 / (\mathrm{var}_F\,\mathrm{var}_W)$ in box windows.
+    r"""1 - the mean over the mask of $\mathrm{cov}_w^2 / (\mathrm{var}_F\,\mathrm{var}_W)$.
 
-    Windows shrink at the border, as in ITK's ANTS neighbourhood correlation.
+    Windows are boxes; they shrink at the border, as in ITK's ANTS neighbourhood correlation.
 
     Args:
         fixed: (B, C, *S) values, best centred about zero.
@@ -35,7 +36,7 @@ def squared_correlation(
         (B,), differentiable in `warped`.
     """
     if fixed.device.type != "cpu":
-        return backend(warped, "lncc").squared_correlation(fixed, warped, mask, radius, floor)
+        return backend(warped, "lncc").decorrelation(fixed, warped, mask, radius, floor)
     channels = [
         _LNCC.apply(fixed[:, c : c + 1], warped[:, c : c + 1], mask, radius, floor)
         for c in range(fixed.shape[1])
@@ -56,16 +57,19 @@ class _LNCC(Function):
         gradient = np.empty_like(w) if need else None
         result = torch.zeros(len(f), dtype=fixed.dtype)
         a, b, c = (_buffer(n, w.shape[2:], w.dtype) for n in range(3))
-        value = np.zeros((CHUNKS, 2))
+        *_, rows, length = w.shape
+        value = np.zeros((SLABS * -(-rows // STRIP), 2))
         small = w.dtype.type(floor)
         for pair in range(len(f)):
             images = f[pair, 0], w[pair, 0], m[pair, 0]
-            native.correlate(*images, reach, small, CHUNKS, value, a, b, c)
+            near = widened(extents(f[pair, 0]), length, reach)
+            native.correlate(*images, reach, small, near, SLABS, STRIP, value, a, b, c)
             weight = max(float(value[:, 1].sum()), 1e-12)
-            result[pair] = float(value[:, 0].sum()) / weight
+            result[pair] = 1 - float(value[:, 0].sum()) / weight
             if gradient is not None:
-                scale = w.dtype.type(1 / weight)
-                native.spread(*images, a, b, c, reach, scale, CHUNKS, gradient[pair, 0])
+                scale = w.dtype.type(-1 / weight)
+                far, tasks, to = widened(near, length, reach), len(value), gradient[pair, 0]
+                native.spread(*images, a, b, c, reach, scale, far, SLABS, STRIP, tasks, to)
         if gradient is not None:
             ctx.save_for_backward(torch.from_numpy(gradient).reshape(warped.shape))
         return result

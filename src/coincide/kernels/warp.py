@@ -11,6 +11,8 @@ from torch.autograd.function import once_differentiable
 from coincide.kernels.backend import backend, compiles
 from coincide.kernels.native import warp as native
 from coincide.kernels.native.jit import lifted, lifted_field, lifted_matrix
+from coincide.kernels.spans import whole
+from coincide.space.grid import applied
 from coincide.space.shapes import Field, Volume
 
 
@@ -22,6 +24,8 @@ def warp(
     *,
     shape: tuple[int, ...] | None = None,
     clamp: bool = False,
+    spans: np.ndarray | None = None,
+    out: tuple[Volume, Volume] | None = None,
 ) -> tuple[Volume, Volume]:
     """Sample `volume` linearly at the positions index · (voxel, 1) + scale · field.
 
@@ -36,6 +40,9 @@ def warp(
         scale: (D, D) from a displacement to voxels of `volume`.
         shape: *S where no field is given.
         clamp: Continue the border value everywhere outside instead of giving zero.
+        spans: What is wanted of each row, see `coincide.kernels.spans`; the rest may be left
+            zero. None: everything.
+        out: Where the results may be written, without gradient.
 
     Returns:
         The samples (B, C, *S) and where they are inside `volume` (B, 1, *S), 0 or 1.
@@ -51,9 +58,49 @@ def warp(
         volume = volume.expand(batch, *volume.shape[1:])
         field = field.expand(batch, *field.shape[1:])
     field = field.to(volume.dtype)
+    if volume.device.type == "cpu" and out is not None:
+        return _sampled(volume, field, index, scale, clamp, spans, *out)
     if volume.device.type == "cpu":
-        return _Warp.apply(volume, field, index, scale, clamp)  # type: ignore[return-value]
+        return _Warp.apply(volume, field, index, scale, clamp, spans)  # type: ignore[return-value]
     return backend(volume, "warp").warp(volume, field, index, scale, clamp)
+
+
+def pull_along(
+    slope: Volume,
+    volume: Volume,
+    field: Field,
+    metric: np.ndarray,
+    *,
+    spans: np.ndarray | None = None,
+    out: Field,
+) -> Field:
+    """Steepest descent of a cost under changes of a displacement, -metric · Σ_c slope_c g_c.
+
+    Here g_c is the gradient of `volume` at the displaced voxels, where `warp` sampled it.
+
+    Args:
+        slope: Derivative of the cost with respect to the samples, (B, C, *S).
+        volume: What was sampled, (B, C, *M).
+        field: (B, D, *S), voxels of `volume`, which are those of the samples.
+        metric: (D, D) symmetric; inverse of the grid's squared spacing.
+        spans: What of the slope is not zero, see `coincide.kernels.spans`; None: everything.
+        out: Receives the force, (B, D, *S), voxels.
+    """
+    dim = field.shape[1]
+    index, scale = np.eye(dim, dim + 1), np.eye(dim)
+    if volume.device.type != "cpu" or dim < 3:
+        moved = field.detach().requires_grad_()
+        with torch.enable_grad():
+            data, _ = warp(volume.detach(), moved, index, scale)
+        (toward,) = torch.autograd.grad(data, moved, slope)
+        return torch.mul(applied(metric, toward), -1, out=out)
+    source, moved, grad, result = lifted(volume), lifted(field), lifted(slope), lifted(out)
+    a, s, turn = (lifted_matrix(m, source.dtype) for m in (index, scale, -metric))
+    wanted = whole(grad.shape[2:]) if spans is None else spans
+    for b in range(len(source)):
+        where = moved[b], a, s, source.dtype.type(0), grad[b], turn, wanted, result[b]
+        native.field_gradient(source[b], *where)
+    return out
 
 
 def warp_linear(
@@ -82,6 +129,25 @@ def warp_linear(
     return warp(volume, field, np.zeros((dim, dim + 1)), np.eye(dim), clamp=clamp)
 
 
+def _sampled(
+    volume: Volume,
+    field: Field,
+    index: np.ndarray,
+    scale: np.ndarray,
+    clamp: bool,
+    spans: np.ndarray | None,
+    out: Volume,
+    valid: Volume,
+) -> tuple[Volume, Volume]:
+    source, moved = lifted(volume), lifted_field(field)
+    target, known = lifted(out), lifted(valid)
+    a, s = lifted_matrix(index, source.dtype), lifted_matrix(scale, source.dtype)
+    keep, wanted = source.dtype.type(clamp), whole(target.shape[2:]) if spans is None else spans
+    for b in range(len(source)):
+        native.warp(source[b], moved[b], a, s, keep, wanted, target[b], known[b, 0])
+    return out, valid
+
+
 def _resample(
     volume: Volume, index: np.ndarray, shape: tuple[int, ...], clamp: bool
 ) -> tuple[Volume, Volume]:
@@ -90,9 +156,9 @@ def _resample(
     source, target, known = lifted(volume), lifted(out), lifted(valid)
     matrix = lifted_matrix(index, source.dtype)
     still = _still(target)
-    keep = source.dtype.type(clamp)
+    keep, wanted = source.dtype.type(clamp), whole(target.shape[2:])
     for b in range(len(source)):
-        native.warp(source[b], still, matrix, matrix, keep, target[b], known[b, 0])
+        native.warp(source[b], still, matrix, matrix, keep, wanted, target[b], known[b, 0])
     return out, valid
 
 
@@ -137,16 +203,13 @@ class _Warp(Function):
         index: np.ndarray,
         scale: np.ndarray,
         clamp: bool,
+        spans: np.ndarray | None,
     ) -> tuple[Volume, Volume]:
         ctx.save_for_backward(volume, field)
         ctx.geometry = index, scale, clamp
         out = volume.new_empty(*volume.shape[:2], *field.shape[2:])
         valid = volume.new_empty(volume.shape[0], 1, *field.shape[2:])
-        source, moved = lifted(volume), lifted_field(field)
-        target, known = lifted(out), lifted(valid)
-        a, s = lifted_matrix(index, source.dtype), lifted_matrix(scale, source.dtype)
-        for b in range(len(source)):
-            native.warp(source[b], moved[b], a, s, source.dtype.type(clamp), target[b], known[b, 0])
+        _sampled(volume, field, index, scale, clamp, spans, out, valid)
         ctx.mark_non_differentiable(valid)
         return out, valid
 
@@ -165,9 +228,10 @@ class _Warp(Function):
             for b in range(len(source)):
                 native.volume_gradient(grad[b], moved[b], a, s, keep, spread[b])
         if ctx.needs_input_grad[1]:
-            result = np.empty_like(moved)
+            result, everything = np.empty_like(moved), whole(grad.shape[2:])
+            turn, dim = np.ascontiguousarray(s.T), field.shape[1]
             for b in range(len(source)):
-                native.field_gradient(source[b], moved[b], a, s, keep, grad[b], result[b])
-            dim = field.shape[1]
+                where = moved[b], a, s, keep, grad[b], turn, everything, result[b]
+                native.field_gradient(source[b], *where)
             to_field = torch.from_numpy(result[:, 3 - dim :].reshape(field.shape))
-        return to_volume, to_field, None, None, None
+        return to_volume, to_field, None, None, None, None

@@ -11,7 +11,7 @@ from torch import Tensor
 from coincide.alignment import Alignment
 from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, largest, pull
-from coincide.kernels.warp import warp
+from coincide.kernels.warp import pull_along, warp
 from coincide.objective import OfPair, Similarity, Term
 from coincide.optimise.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
@@ -97,10 +97,12 @@ class CompositiveRun(Run):
         self.best, self.lowest = self.field, math.inf
         # the field now, the best so far, and three to work with, which change their roles
         self.buffers = [self.field, *(torch.empty_like(self.field) for _ in range(4))]
-        self.pairs = [
-            (weight, term, *term.prepared(problem.fixed, problem.moving))
-            for weight, term in problem.objective.similarities
-        ]
+        self.pairs = []
+        for weight, term in problem.objective.similarities:
+            fixed, moving = term.prepared(problem.fixed, problem.moving)
+            data = self.field.new_empty(*moving.data.shape[:2], *grid.shape)
+            buffers = data, torch.empty_like(data[:, :1])
+            self.pairs.append((weight, term, fixed, moving, term.seen(fixed), buffers))
         others = [(w, t) for w, t in problem.objective.terms if not isinstance(t, Similarity)]
         self.beside = [(w, t) for w, t in others if isinstance(t, OfPair)]
         self.penalties = [(w, t) for w, t in others if not isinstance(t, OfPair)]
@@ -116,9 +118,9 @@ class CompositiveRun(Run):
         sigma = self._sigma(self.rule.update)
         if not self.pairs:
             total.zero_()
-        for n, (weight, term, fixed, moving) in enumerate(self.pairs):
+        for n, (weight, term, *pair) in enumerate(self.pairs):
             out = force if n else total
-            value = self._force(term, fixed, moving, out=out)
+            value = self._force(term, *pair, out=out)
             values[str(term)] = value
             cost += weight * value
             factor = weight
@@ -175,20 +177,27 @@ class CompositiveRun(Run):
     def _free(self, *taken: Tensor) -> list[Tensor]:
         return [b for b in self.buffers if all(b is not t for t in taken)]
 
-    def _force(self, term: Similarity, fixed: Image, moving: Image, *, out: Field) -> float:
+    def _force(
+        self,
+        term: Similarity,
+        fixed: Image,
+        moving: Image,
+        spans: np.ndarray | None,
+        buffers: tuple[Tensor, Tensor],
+        *,
+        out: Field,
+    ) -> float:
         dim, metric = fixed.dim, np.linalg.inv(self.metric)
         index, scale = np.eye(dim, dim + 1), np.eye(dim)
-        along = self.rule.gradient == "moving"
-        field = self.field.detach().requires_grad_(along)
-        data, valid = warp(moving.data, field, index, scale, clamp=False)
+        data, valid = (b.detach() for b in buffers)
+        data, valid = warp(moving.data, self.field, index, scale, spans=spans, out=(data, valid))
         for mask in (fixed.mask, self._warped_mask(moving)):
             valid = valid if mask is None else valid * mask
-        if not along:
-            data.requires_grad_()
+        data.requires_grad_()
         value = term.compare(fixed, Image(data, fixed.grid, valid)).sum()
-        (slope,) = torch.autograd.grad(value, field if along else data)
-        if along:
-            torch.mul(applied(metric, slope), -1, out=out)
+        (slope,) = torch.autograd.grad(value, data)
+        if self.rule.gradient == "moving":
+            pull_along(slope, moving.data, self.field, metric, spans=spans, out=out)
         else:
             pull(slope, data.detach(), metric, out=out)
         return float(value.detach()) / len(data)

@@ -8,7 +8,6 @@ from coincide.space.grid import Grid
 from coincide.space.shapes import Field
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.jacobian import determinant
-from coincide.transforms.sampled import upsampled
 from coincide.transforms.symmetric import Symmetric
 
 LEAST = 0.05  # volume change below which a place counts as about to fold
@@ -62,7 +61,10 @@ def _faded(fields: list[Field], grid: Grid) -> tuple[list[Field], Grid]:
         for n, s in zip(grid.shape, grid.spacing, strict=True)
     ]
     wide = grid.crop([-p for p in pad], [n + p for n, p in zip(grid.shape, pad, strict=True)])
-    return [_faded_out(upsampled(field, grid, wide), pad) for field in fields], wide
+    sides = [p for p in reversed(pad) for _ in range(2)]
+    return [
+        _faded_out(torch.nn.functional.pad(field, sides, mode="replicate"), pad) for field in fields
+    ], wide
 
 
 def _faded_out(grown: Field, pad: list[int]) -> Field:

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-from coincide.kernels.lncc import squared_correlation
+import numpy as np
+
+from coincide.kernels.lncc import decorrelation
+from coincide.kernels.spans import seen
 from coincide.objective import Similarity
 from coincide.registry import named
 from coincide.space.image import Image
@@ -46,8 +49,14 @@ class LNCC(Similarity):
         """The image with mean 0 and variance 1."""
         return image.standardised()
 
+    def seen(self, fixed: Image) -> np.ndarray:
+        """What is near enough to more than background: elsewhere no correlation changes."""
+        return seen(fixed.data, self._radius(fixed))
+
     def compare(self, fixed: Image, warped: Image) -> PerPair:
         """Cost, (B,)."""
-        radius = tuple(round(self.radius * float(r)) for r in fixed.grid.fineness)
-        weight = warped.weight()
-        return 1 - squared_correlation(fixed.data, warped.data, weight, radius, self.floor)
+        args = fixed.data, warped.data, warped.weight(), self._radius(fixed), self.floor
+        return decorrelation(*args)
+
+    def _radius(self, fixed: Image) -> tuple[int, ...]:
+        return tuple(round(self.radius * float(r)) for r in fixed.grid.fineness)

@@ -1,163 +1,231 @@
-"""Compiled local correlation: windows slide along the first axis, sums never recomputed.
+"""Compiled local correlation: windows slide along the first two axes, sums never recomputed.
 
-Windows shrink at the border. Sums over the first axis are kept a plane at a time, sums over the
-second a row at a time and sums over the third in running scalars, so that a voxel costs the same
-whatever the radius.
+A volume is cut into slabs of strips of rows, small enough for their sums to stay in the cache. Sums
+over the first axis are kept for a whole strip and sums over the second for a row; along the third
+a window is summed anew. Rows are worked on in blocks, every loop over a block writes one array, and
+blocks run past the ends of rows into spare room: so all of it is done on many voxels at once.
+
+Nothing is computed where it is known to be zero: outside the spans of a row, see `spans`.
 """
 
 import numpy as np
 from numba import prange
 
 from coincide.kernels.native.jit import inline, loop
+from coincide.kernels.native.spans import rows_of
+
+BLOCK = 64  # voxels of a row worked on together
 
 
 @inline
-def slide(sums, j, radius, column):
-    """Move the sums over rows j - radius ... j + radius one row on."""
-    if j + radius < sums.shape[1]:
+def task(number, shape, radius, slabs, strip):
+    """Planes begin ... end and rows first ... last of a task, and rows base ... top it reads."""
+    X, Y, _ = shape
+    strips = (Y + strip - 1) // strip
+    slab = number // strips
+    size = (X + slabs - 1) // slabs
+    begin, end = min(X, slab * size), min(X, (slab + 1) * size)
+    first = (number - slab * strips) * strip
+    last = min(Y, first + strip)
+    return begin, end, first, last, max(first - radius[1], 0), min(last + radius[1], Y)
+
+
+@inline
+def enter(sums, f, w, m, sign):
+    """Add (or, with the other sign, remove) voxels to the six sums over planes."""
+    n, sf, sw, sff, sww, sfw = sums
+    for k in range(f.size):
+        n[k] += sign * m[k]
+    for k in range(f.size):
+        sf[k] += sign * m[k] * f[k]
+    for k in range(f.size):
+        sw[k] += sign * m[k] * w[k]
+    for k in range(f.size):
+        sff[k] += sign * m[k] * f[k] * f[k]
+    for k in range(f.size):
+        sww[k] += sign * m[k] * w[k] * w[k]
+    for k in range(f.size):
+        sfw[k] += sign * m[k] * f[k] * w[k]
+
+
+@inline
+def change(line, row, sign):
+    """Add or remove a row."""
+    for k in range(line.size):
+        line[k] += sign * row[k]
+
+
+@inline
+def slide(sums, j, radius, rows, width, column, edge):
+    """Move the sums over rows j - radius ... j + radius one row on; `rows` are those there are."""
+    if rows[0] <= j + radius < rows[1]:
+        start = (j + radius - rows[2]) * width
         for q in range(sums.shape[0]):
-            for k in range(sums.shape[2]):
-                column[q, k] += sums[q, j + radius, k]
-    if j - radius - 1 >= 0:
+            change(column[q, edge : edge + width], sums[q, start : start + width], 1)
+    if j - radius - 1 >= rows[0]:
+        start = (j - radius - 1 - rows[2]) * width
         for q in range(sums.shape[0]):
-            for k in range(sums.shape[2]):
-                column[q, k] -= sums[q, j - radius - 1, k]
+            change(column[q, edge : edge + width], sums[q, start : start + width], -1)
+
+
+@inline
+def windowed(column, radius, out):
+    """Sums over 2 radius + 1 entries from each on."""
+    if radius >= 2:
+        a, b, c, d, e = column, column[1:], column[2:], column[3:], column[4:]
+        for k in range(out.size):
+            out[k] = a[k] + b[k] + c[k] + d[k] + e[k]
+    elif radius == 1:
+        a, b, c = column, column[1:], column[2:]
+        for k in range(out.size):
+            out[k] = a[k] + b[k] + c[k]
+    else:
+        for k in range(out.size):
+            out[k] = column[k]
+    for t in range(5, 2 * radius + 1, 2):
+        a, b = column[t:], column[t + 1 :]
+        for k in range(out.size):
+            out[k] += a[k] + b[k]
 
 
 @loop
-def correlate(fixed, warped, mask, radius, floor, chunks, value, a, b, c):
+def correlate(fixed, warped, mask, radius, floor, spans, slabs, strip, value, a, b, c):
     """Squared correlation and the three fields that its gradient is made of.
 
     For the window about x with n weights, covariance A and variances B and C (floored),
     cc = A² / (B C); a = 2 A m / (B C), b = 2 A² m / (B C²), c = a·mean_F - b·mean_W, with m the
-    weight of x. `value` receives, for each chunk, the sums of m·cc and of m.
+    weight of x; all zero outside `spans`, where windows of the fixed image are flat. `value`
+    receives, for each task, the sums of m·cc and of m.
     """
-    X, Y, Z = fixed.shape
+    shape = fixed.shape
+    X, Y, Z = shape
     rx, ry, rz = radius
-    zero = fixed.dtype.type(0)
-    one = fixed.dtype.type(1)
-    size = (X + chunks - 1) // chunks
-    for chunk in prange(chunks):
-        begin, end = chunk * size, min(X, (chunk + 1) * size)
-        sums = np.zeros((6, Y, Z), fixed.dtype)
-        column = np.zeros((6, Z), fixed.dtype)
+    zero, one = fixed.dtype.type(0), fixed.dtype.type(1)
+    tiny = fixed.dtype.type(1e-6)
+    F, W, M = fixed.reshape(X, Y * Z), warped.reshape(X, Y * Z), mask.reshape(X, Y * Z)
+    A, B, C = a.reshape(X, Y * Z), b.reshape(X, Y * Z), c.reshape(X, Y * Z)
+    for number in prange(value.shape[0]):
+        begin, end, first, last, base, top = task(number, shape, radius, slabs, strip)
+        sums = np.zeros((6, (top - base) * Z), fixed.dtype)
+        column = np.zeros((6, Z + 2 * rz + BLOCK), fixed.dtype)
+        window = np.zeros((8, BLOCK), fixed.dtype)
         score = 0.0
         weight = 0.0
         for plane in range(max(0, begin - rx), end + rx):
-            for sign in range(2):
+            for turn in range(2):
                 # the plane that enters, then the one that leaves
-                p = plane if sign == 0 else plane - 2 * rx - 1
+                p = plane if turn == 0 else plane - 2 * rx - 1
                 if p < max(0, begin - rx) or p >= X:
                     continue
-                s = one if sign == 0 else -one
-                for j in range(Y):
-                    f, w, m = fixed[p, j], warped[p, j], mask[p, j]
-                    for k in range(Z):
-                        x = s * m[k]
-                        sums[0, j, k] += x
-                        sums[1, j, k] += x * f[k]
-                        sums[2, j, k] += x * w[k]
-                        sums[3, j, k] += x * f[k] * f[k]
-                        sums[4, j, k] += x * w[k] * w[k]
-                        sums[5, j, k] += x * f[k] * w[k]
+                near = (max(begin, p - rx), min(end, p + rx + 1))
+                low, high = rows_of(spans, near, first, last)
+                low, high = max(low - ry, base), min(high + ry, top)
+                if low < high:
+                    s, t, o = low * Z, high * Z, base * Z
+                    sign = one if turn == 0 else -one
+                    enter(sums[:, s - o : t - o], F[p, s:t], W[p, s:t], M[p, s:t], sign)
             i = plane - rx
             if i < begin or i >= end:
                 continue
+            s, t = first * Z, last * Z
+            A[i, s:t], B[i, s:t], C[i, s:t] = zero, zero, zero
+            part = zero
+            for k in range(s, t):
+                part += M[i, k]
+            weight += np.float64(part)
+            low, high = rows_of(spans, (i, i + 1), first, last)
+            rows = (max(low - ry, base), min(high + ry, top), base)
             column[:] = zero
-            for j in range(-ry, Y):
-                slide(sums, j, ry, column)
-                if j < 0:
+            for j in range(low - 2 * ry, high):
+                slide(sums, j, ry, rows, Z, column, rz)
+                if j < low:
                     continue
-                n = sf = sw = sff = sww = sfw = zero
-                for k in range(min(rz, Z)):
-                    n += column[0, k]
-                    sf += column[1, k]
-                    sw += column[2, k]
-                    sff += column[3, k]
-                    sww += column[4, k]
-                    sfw += column[5, k]
-                for k in range(Z):
-                    if k + rz < Z:
-                        n += column[0, k + rz]
-                        sf += column[1, k + rz]
-                        sw += column[2, k + rz]
-                        sff += column[3, k + rz]
-                        sww += column[4, k + rz]
-                        sfw += column[5, k + rz]
-                    if k - rz - 1 >= 0:
-                        n -= column[0, k - rz - 1]
-                        sf -= column[1, k - rz - 1]
-                        sw -= column[2, k - rz - 1]
-                        sff -= column[3, k - rz - 1]
-                        sww -= column[4, k - rz - 1]
-                        sfw -= column[5, k - rz - 1]
-                    m = mask[i, j, k]
-                    if m <= zero or n <= zero:
-                        a[i, j, k] = zero
-                        b[i, j, k] = zero
-                        c[i, j, k] = zero
-                        continue
-                    mf, mw = sf / n, sw / n
-                    cov = sfw - mf * sw
-                    vf = max(sff - mf * sf, zero) + floor * n
-                    vw = max(sww - mw * sw, zero) + floor * n
-                    ratio = cov / (vf * vw)
-                    score += m * cov * ratio
-                    weight += m
-                    first = 2 * ratio * m
-                    second = first * cov / vw
-                    a[i, j, k] = first
-                    b[i, j, k] = second
-                    c[i, j, k] = first * mf - second * mw
-        value[chunk, 0] = score
-        value[chunk, 1] = weight
+                for k in range(spans[i, j, 0], spans[i, j, 1], BLOCK):
+                    for q in range(6):
+                        windowed(column[q, k : k + BLOCK + 2 * rz], rz, window[q])
+                    n, sf, sw, sff, sww, sfw, x, y = window
+                    # the window's own sums become what is needed next, one array at a time
+                    for v in range(BLOCK):
+                        n[v] = one / max(n[v], tiny)
+                    for v in range(BLOCK):
+                        sff[v] = max(sff[v] - sf[v] * sf[v] * n[v], zero) * n[v] + floor
+                    for v in range(BLOCK):
+                        sww[v] = max(sww[v] - sw[v] * sw[v] * n[v], zero) * n[v] + floor
+                    for v in range(BLOCK):
+                        sfw[v] = (sfw[v] - sf[v] * sw[v] * n[v]) * n[v]
+                    for v in range(BLOCK):
+                        x[v] = sfw[v] / (sff[v] * sww[v])
+                    for v in range(BLOCK):
+                        y[v] = 2 * x[v] * x[v] * sff[v] * n[v]
+                    count = min(BLOCK, spans[i, j, 1] - k)
+                    m = mask[i, j, k : k + count]
+                    part = zero
+                    for v in range(count):
+                        part += m[v] * x[v] * sfw[v] if m[v] > zero else zero
+                    score += np.float64(part)
+                    for v in range(BLOCK):
+                        x[v] *= 2 * n[v]
+                    line = a[i, j, k : k + count]
+                    for v in range(count):
+                        line[v] = m[v] * x[v] if m[v] > zero else zero
+                    line = b[i, j, k : k + count]
+                    for v in range(count):
+                        line[v] = m[v] * y[v] if m[v] > zero else zero
+                    line = c[i, j, k : k + count]
+                    for v in range(count):
+                        mean = n[v] * (x[v] * sf[v] - y[v] * sw[v])
+                        line[v] = m[v] * mean if m[v] > zero else zero
+        value[number, 0] = score
+        value[number, 1] = weight
 
 
 @loop
-def spread(fixed, warped, mask, a, b, c, radius, scale, chunks, out):
-    """Gradient of the sum of m·cc with respect to the warped image, times `scale`."""
-    X, Y, Z = fixed.shape
+def spread(fixed, warped, mask, a, b, c, radius, scale, spans, slabs, strip, tasks, out):
+    """Gradient of the sum of m·cc with respect to the warped image, times `scale`.
+
+    `spans` are where windows meet those of `correlate`; the gradient is zero elsewhere.
+    """
+    shape = fixed.shape
+    X, Y, Z = shape
     rx, ry, rz = radius
-    zero = fixed.dtype.type(0)
-    one = fixed.dtype.type(1)
-    size = (X + chunks - 1) // chunks
-    for chunk in prange(chunks):
-        begin, end = chunk * size, min(X, (chunk + 1) * size)
-        sums = np.zeros((3, Y, Z), fixed.dtype)
-        column = np.zeros((3, Z), fixed.dtype)
+    zero, one = fixed.dtype.type(0), fixed.dtype.type(1)
+    A, B, C = a.reshape(X, Y * Z), b.reshape(X, Y * Z), c.reshape(X, Y * Z)
+    for number in prange(tasks):
+        begin, end, first, last, base, top = task(number, shape, radius, slabs, strip)
+        sums = np.zeros((3, (top - base) * Z), fixed.dtype)
+        column = np.zeros((3, Z + 2 * rz + BLOCK), fixed.dtype)
+        window = np.zeros((3, BLOCK), fixed.dtype)
         for plane in range(max(0, begin - rx), end + rx):
-            for sign in range(2):
-                p = plane if sign == 0 else plane - 2 * rx - 1
+            for turn in range(2):
+                p = plane if turn == 0 else plane - 2 * rx - 1
                 if p < max(0, begin - rx) or p >= X:
                     continue
-                s = one if sign == 0 else -one
-                for j in range(Y):
-                    for k in range(Z):
-                        sums[0, j, k] += s * a[p, j, k]
-                        sums[1, j, k] += s * b[p, j, k]
-                        sums[2, j, k] += s * c[p, j, k]
+                near = (max(begin, p - rx), min(end, p + rx + 1))
+                low, high = rows_of(spans, near, first, last)
+                low, high = max(low - ry, base), min(high + ry, top)
+                if low < high:
+                    s, t, o = low * Z, high * Z, base * Z
+                    sign = one if turn == 0 else -one
+                    change(sums[0, s - o : t - o], A[p, s:t], sign)
+                    change(sums[1, s - o : t - o], B[p, s:t], sign)
+                    change(sums[2, s - o : t - o], C[p, s:t], sign)
             i = plane - rx
             if i < begin or i >= end:
                 continue
+            out[i, first:last] = zero
+            low, high = rows_of(spans, (i, i + 1), first, last)
+            rows = (max(low - ry, base), min(high + ry, top), base)
             column[:] = zero
-            for j in range(-ry, Y):
-                slide(sums, j, ry, column)
-                if j < 0:
+            for j in range(low - 2 * ry, high):
+                slide(sums, j, ry, rows, Z, column, rz)
+                if j < low:
                     continue
-                sa = sb = sc = zero
-                for k in range(min(rz, Z)):
-                    sa += column[0, k]
-                    sb += column[1, k]
-                    sc += column[2, k]
-                for k in range(Z):
-                    if k + rz < Z:
-                        sa += column[0, k + rz]
-                        sb += column[1, k + rz]
-                        sc += column[2, k + rz]
-                    if k - rz - 1 >= 0:
-                        sa -= column[0, k - rz - 1]
-                        sb -= column[1, k - rz - 1]
-                        sc -= column[2, k - rz - 1]
-                    out[i, j, k] = (
-                        scale * mask[i, j, k] * (fixed[i, j, k] * sa - warped[i, j, k] * sb - sc)
-                    )
+                for k in range(spans[i, j, 0], spans[i, j, 1], BLOCK):
+                    for q in range(3):
+                        windowed(column[q, k : k + BLOCK + 2 * rz], rz, window[q])
+                    sa, sb, sc = window
+                    count = min(BLOCK, spans[i, j, 1] - k)
+                    f, w = fixed[i, j, k : k + count], warped[i, j, k : k + count]
+                    m, line = mask[i, j, k : k + count], out[i, j, k : k + count]
+                    for v in range(count):
+                        line[v] = scale * m[v] * (f[v] * sa[v] - w[v] * sb[v] - sc[v])

@@ -1,8 +1,8 @@
 """Compiled separable filters: weights along each axis, borders mirrored at the outer faces.
 
-A volume is cut into strips of rows. Along each strip the planes are filtered in the other two axes
-one after the other and kept in a ring, just as many as the filter along the first axis needs, so
-that a value is read from memory once and written once.
+Every plane is cut into strips of rows, small enough to stay in the cache. A strip is filtered along
+the three axes, one after the other, as one long run of voxels, whatever the length of its rows;
+what was mixed up across their ends is then done anew.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ def reflected(p, n):
 
 @inline
 def begin(line, m, t, a, b, u, c, d, v, e, f, w):
-    """The middle row and three symmetric pairs of rows with their weights."""
+    """The middle and three symmetric pairs, with their weights."""
     for k in range(line.size):
         line[k] = t * m[k] + u * (a[k] + b[k]) + v * (c[k] + d[k]) + w * (e[k] + f[k])
 
@@ -31,6 +31,26 @@ def add(line, a, b, u, c, d, v, e, f, w):
     """Three more pairs."""
     for k in range(line.size):
         line[k] += u * (a[k] + b[k]) + v * (c[k] + d[k]) + w * (e[k] + f[k])
+
+
+@inline
+def ends(row, radius, weights, line):
+    """The first and last voxels of a filtered row, where its neighbours are reflected."""
+    size = row.size
+    if size >= 2 * radius:
+        for k in range(radius):
+            left, right = weights[0] * row[k], weights[0] * row[size - 1 - k]
+            for t in range(1, radius + 1):
+                p = k - t if k >= t else t - 1 - k
+                left += weights[t] * (row[k + t] + row[p])
+                right += weights[t] * (row[size - 1 - k - t] + row[size - 1 - p])
+            line[k], line[size - 1 - k] = left, right
+    else:
+        for k in range(size):
+            total = weights[0] * row[k]
+            for t in range(1, radius + 1):
+                total += weights[t] * (row[reflected(k - t, size)] + row[reflected(k + t, size)])
+            line[k] = total
 
 
 @loop
@@ -43,54 +63,57 @@ def separable(volume, wx, wy, wz, strip, out):
     channels, X, Y, Z = volume.shape
     rx, ry, rz = wx.size - 1, wy.size - 1, wz.size - 1
     strips = (Y + strip - 1) // strip
-    for task in prange(channels * strips):
-        c = task // strips
-        first = (task - c * strips) * strip
+    planes, target = volume.reshape(channels, X, Y * Z), out.reshape(channels, X, Y * Z)
+    for task in prange(channels * strips * X):
+        c = task // (strips * X)
+        part = (task - c * strips * X) // X
+        i = task - (c * strips + part) * X
+        first = part * strip
         count = min(strip, Y - first)
-        padded = np.empty(Z + 2 * rz, volume.dtype)
-        rows = np.empty((count + 2 * ry, Z), volume.dtype)
-        ring = np.empty((2 * rx + 1, count, Z), volume.dtype)
-        for p in range(-rx, X + rx):
-            plane = volume[c, reflected(p, X)]
-            for n in range(count + 2 * ry):
-                line, row = plane[reflected(first + n - ry, Y)], rows[n]
+        wide = np.empty((count + 2 * ry) * Z, volume.dtype)
+        rows = np.zeros(count * Z + 2 * rz, volume.dtype)
+        # along the first axis, with the rows that the second needs on both sides
+        low, high = max(first - ry, 0), min(first + count + ry, Y)
+        s, e = low * Z, high * Z
+        line = wide[(low - first + ry) * Z : (high - first + ry) * Z]
+        for t in range(1, rx + 1, 3):
+            p, q = planes[c, reflected(i - t, X), s:e], planes[c, reflected(i + t, X), s:e]
+            a, b = planes[c, reflected(i - t - 1, X), s:e], planes[c, reflected(i + t + 1, X), s:e]
+            f, g = planes[c, reflected(i - t - 2, X), s:e], planes[c, reflected(i + t + 2, X), s:e]
+            if t == 1:
+                middle = planes[c, i, s:e]
+                begin(line, middle, wx[0], p, q, wx[1], a, b, wx[2], f, g, wx[3])
+            else:
+                add(line, p, q, wx[t], a, b, wx[t + 1], f, g, wx[t + 2])
+        for n in range(count + 2 * ry):
+            j = first + n - ry
+            if j < 0 or j >= Y:
+                q = reflected(j, Y) - first + ry
                 for k in range(Z):
-                    padded[k + rz] = line[k]
-                for k in range(rz):
-                    padded[k] = line[reflected(k - rz, Z)]
-                    padded[rz + Z + k] = line[reflected(Z + k, Z)]
-                middle = padded[rz : rz + Z]
-                for t in range(1, rz + 1, 3):
-                    a, b = padded[rz - t : rz - t + Z], padded[rz + t : rz + t + Z]
-                    d, e = padded[rz - t - 1 : rz - t - 1 + Z], padded[rz + t + 1 : rz + t + 1 + Z]
-                    f, g = padded[rz - t - 2 : rz - t - 2 + Z], padded[rz + t + 2 : rz + t + 2 + Z]
-                    if t == 1:
-                        begin(row, middle, wz[0], a, b, wz[1], d, e, wz[2], f, g, wz[3])
-                    else:
-                        add(row, a, b, wz[t], d, e, wz[t + 1], f, g, wz[t + 2])
-            slot = ring[(p + rx) % (2 * rx + 1)]
-            for n in range(count):
-                line, middle = slot[n], rows[n + ry]
-                for t in range(1, ry + 1, 3):
-                    a, b = rows[n + ry - t], rows[n + ry + t]
-                    d, e = rows[n + ry - t - 1], rows[n + ry + t + 1]
-                    f, g = rows[n + ry - t - 2], rows[n + ry + t + 2]
-                    if t == 1:
-                        begin(line, middle, wy[0], a, b, wy[1], d, e, wy[2], f, g, wy[3])
-                    else:
-                        add(line, a, b, wy[t], d, e, wy[t + 1], f, g, wy[t + 2])
-            i = p - rx
-            if i < 0:
-                continue
-            size = 2 * rx + 1
-            for n in range(count):
-                line, middle = out[c, i, first + n], ring[(i + rx) % size, n]
-                for t in range(1, rx + 1, 3):
-                    q = i + rx
-                    a, b = ring[(q - t) % size, n], ring[(q + t) % size, n]
-                    d, e = ring[(q - t - 1) % size, n], ring[(q + t + 1) % size, n]
-                    f, g = ring[(q - t - 2) % size, n], ring[(q + t + 2) % size, n]
-                    if t == 1:
-                        begin(line, middle, wx[0], a, b, wx[1], d, e, wx[2], f, g, wx[3])
-                    else:
-                        add(line, a, b, wx[t], d, e, wx[t + 1], f, g, wx[t + 2])
+                    wide[n * Z + k] = wide[q * Z + k]
+        size = count * Z
+        line = rows[rz : rz + size]
+        for t in range(1, ry + 1, 3):
+            s, e = (ry - t) * Z, (ry + t) * Z
+            p, q = wide[s : s + size], wide[e : e + size]
+            a, b = wide[s - Z : s - Z + size], wide[e + Z : e + Z + size]
+            f, g = wide[s - 2 * Z : s - 2 * Z + size], wide[e + 2 * Z : e + 2 * Z + size]
+            if t == 1:
+                middle = wide[ry * Z : ry * Z + size]
+                begin(line, middle, wy[0], p, q, wy[1], a, b, wy[2], f, g, wy[3])
+            else:
+                add(line, p, q, wy[t], a, b, wy[t + 1], f, g, wy[t + 2])
+        line = target[c, i, first * Z : first * Z + size]
+        for t in range(1, rz + 1, 3):
+            s, e = rz - t, rz + t
+            p, q = rows[s : s + size], rows[e : e + size]
+            a, b = rows[s - 1 : s - 1 + size], rows[e + 1 : e + 1 + size]
+            f, g = rows[s - 2 : s - 2 + size], rows[e + 2 : e + 2 + size]
+            if t == 1:
+                middle = rows[rz : rz + size]
+                begin(line, middle, wz[0], p, q, wz[1], a, b, wz[2], f, g, wz[3])
+            else:
+                add(line, p, q, wz[t], a, b, wz[t + 1], f, g, wz[t + 2])
+        for n in range(count):
+            row, line = rows[rz + n * Z : rz + (n + 1) * Z], out[c, i, first + n]
+            ends(row, rz, wz, line)

@@ -66,7 +66,8 @@ def locate(i, j, field, index, scale, size, keep, address, fraction, free, weigh
 
 
 @loop
-def warp(volume, field, index, scale, keep, out, valid):
+def warp(volume, field, index, scale, keep, spans, out, valid):
+    """Sample at every voxel; values outside the spans of a row are not wanted and zero."""
     channels, X, Y, Z = volume.shape
     _, I, J, K = out.shape
     flat = volume.reshape(channels, X * Y * Z)
@@ -85,7 +86,8 @@ def warp(volume, field, index, scale, keep, out, valid):
             locate(i, j, field, index, scale, size, keep, address, fraction, free, weight, known)
             for c in range(channels):
                 v, line = flat[c], out[c, i, j]
-                for k in range(K):
+                line[:] = 0
+                for k in range(spans[i, j, 0], spans[i, j, 1]):
                     p = address[k]
                     fx, fy, fz = fraction[0, k], fraction[1, k], fraction[2, k]
                     a = v[p] + fz * (v[p + sz] - v[p])
@@ -98,13 +100,13 @@ def warp(volume, field, index, scale, keep, out, valid):
 
 
 @inline
-def slopes(volume, grad, i, j, step, address, fraction, free, weight, total):
+def slopes(volume, grad, i, j, span, step, address, fraction, free, weight, total):
     """For one row: weight · sum_c grad_c ∂volume_c/∂index, into `total` (3, K)."""
     sx, sy, sz = step
     total[:] = 0
     for c in range(volume.shape[0]):
         q, g = volume[c], grad[c, i, j]
-        for k in range(address.size):
+        for k in range(span[0], span[1]):
             p = address[k]
             fx, fy, fz = fraction[0, k], fraction[1, k], fraction[2, k]
             ex, ey, ez = 1 - fx, 1 - fy, 1 - fz
@@ -120,32 +122,38 @@ def slopes(volume, grad, i, j, step, address, fraction, free, weight, total):
 
 
 @loop
-def field_gradient(volume, field, index, scale, keep, grad, out):
-    """Gradient with respect to the displacement: out = scaleᵀ · slopes."""
+def field_gradient(volume, field, index, scale, keep, grad, turn, spans, out):
+    """Gradient with respect to the displacement: out = turn · slopes, zero outside the spans."""
     channels, X, Y, Z = volume.shape
     _, I, J, K = grad.shape
     flat = volume.reshape(channels, X * Y * Z)
     step = strides(X, Y, Z)
-    for row in prange(I * J):
-        i = row // J
-        j = row - i * J
+    size = (X, Y, Z)
+    chunks = min(I * J, CHUNKS)
+    for chunk in prange(chunks):
         address = np.empty(K, np.int32)
         fraction = np.empty((3, K), volume.dtype)
         weight = np.empty(K, volume.dtype)
         known = np.empty(K, volume.dtype)
         free = np.empty((3, K), volume.dtype)
         total = np.empty((3, K), volume.dtype)
-        size = (X, Y, Z)
-        locate(i, j, field, index, scale, size, keep, address, fraction, free, weight, known)
-        slopes(flat, grad, i, j, step, address, fraction, free, weight, total)
-        for axis in range(3):
-            line = out[axis, i, j]
-            for k in range(K):
-                line[k] = (
-                    scale[0, axis] * total[0, k]
-                    + scale[1, axis] * total[1, k]
-                    + scale[2, axis] * total[2, k]
+        for row in range(chunk * I * J // chunks, (chunk + 1) * I * J // chunks):
+            i = row // J
+            j = row - i * J
+            low, high = spans[i, j]
+            if low < high:
+                locate(
+                    i, j, field, index, scale, size, keep, address, fraction, free, weight, known
                 )
+            slopes(flat, grad, i, j, (low, high), step, address, fraction, free, weight, total)
+            for axis in range(3):
+                line = out[axis, i, j]
+                for k in range(K):
+                    line[k] = (
+                        turn[axis, 0] * total[0, k]
+                        + turn[axis, 1] * total[1, k]
+                        + turn[axis, 2] * total[2, k]
+                    )
 
 
 @loop
@@ -166,7 +174,7 @@ def index_gradient(volume, field, index, keep, grad, out):
         total = np.empty((3, K), volume.dtype)
         size = (X, Y, Z)
         locate(i, j, field, index, index, size, keep, address, fraction, free, weight, known)
-        slopes(flat, grad, i, j, step, address, fraction, free, weight, total)
+        slopes(flat, grad, i, j, (0, K), step, address, fraction, free, weight, total)
         for axis in range(3):
             first, second = volume.dtype.type(0), volume.dtype.type(0)
             for k in range(K):

@@ -17,10 +17,10 @@ def box_sum(volume: Volume, radius: tuple[int, ...]) -> Volume:
     return volume
 
 
-def squared_correlation(
+def decorrelation(
     fixed: Volume, warped: Volume, mask: Volume, radius: tuple[int, ...], floor: float
 ) -> Tensor:
-    """Mean over the mask of the squared local correlation, (B,)."""
+    """1 - the mean over the mask of the squared local correlation, (B,)."""
     n = box_sum(mask, radius).clamp_min(1e-12)
     f, w = box_sum(mask * fixed, radius), box_sum(mask * warped, radius)
     cov = box_sum(mask * fixed * warped, radius) - f * w / n
@@ -28,4 +28,4 @@ def squared_correlation(
     vw = (box_sum(mask * warped * warped, radius) - w * w / n).clamp_min(0) + floor * n
     voxels = tuple(range(1, fixed.ndim))
     total = (mask * cov * cov / (vf * vw)).sum(voxels)
-    return total / (fixed.shape[1] * mask.sum(voxels)).clamp_min(1e-12)
+    return 1 - total / (fixed.shape[1] * mask.sum(voxels)).clamp_min(1e-12)

@@ -153,10 +153,10 @@ def gradient(
     tl.store(out + b * voxels + p, scale * m * (f * sa - w * sb - sc), mask=inside)
 
 
-def squared_correlation(
+def decorrelation(
     fixed: Volume, warped: Volume, mask: Volume, radius: tuple[int, ...], floor: float
 ) -> Tensor:
-    """Mean over the mask of the squared local correlation, (B,); see `coincide.kernels.lncc`."""
+    """1 - the mean squared local correlation over the mask, (B,); see `coincide.kernels.lncc`."""
     return _LNCC.apply(fixed, warped, mask, radius, floor)  # type: ignore[return-value]
 
 
@@ -183,7 +183,7 @@ class _LNCC(Function):
         ctx.save_for_backward(f, w, m, parts if need else None, weight)
         ctx.reach, ctx.shape = (rx, ry, rz), warped.shape
         total = value.view(len(w), -1).sum(1, dtype=torch.float64)
-        return (total / weight).to(warped.dtype)
+        return (1 - total / weight).to(warped.dtype)
 
     @staticmethod
     @once_differentiable
@@ -195,7 +195,7 @@ class _LNCC(Function):
         first, second = torch.empty_like(parts), torch.empty_like(parts)
         launch(summed, voxels, 3 * batch, parts, first, voxels, Z, 1, rz)
         launch(summed, voxels, 3 * batch, first, second, voxels, Y, Z, ry)
-        factor = (gradients[0] / weight).to(w.dtype)
+        factor = (-gradients[0] / weight).to(w.dtype)
         out, sizes = torch.empty_like(w), (channels, voxels, X, Y * Z, rx)
         launch(gradient, voxels, batch, f, w, m, second, factor, out, *sizes)
         return None, out.view(ctx.shape), None, None, None
