@@ -13,6 +13,7 @@ from coincide.cli.inspect import inspect
 from coincide.cli.register import register
 from coincide.cli.report import report
 from coincide.cli.warp import warp
+from coincide.kernels.native.jit import keep_memory
 
 COMMANDS = {
     "register": register,
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit codes: 0 the result was written and read back; 1 the input cannot be used or something
     could not be written (the message says what, and what would work); 2 the command line is wrong.
     """
+    keep_memory()
     try:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,

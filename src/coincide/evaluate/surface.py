@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import find_objects
-from scipy.spatial import KDTree
+import scipy
 
 from coincide.space.grid import Grid
 
@@ -67,6 +66,7 @@ def surface(fixed: np.ndarray, warped: np.ndarray, grid: Grid) -> Surface:
 
     Example:
         >>> import numpy as np
+    import scipy
         >>> labels = np.pad(np.ones((4, 4, 4), int), 3)
         >>> surface(labels, np.roll(labels, 1, 0), Grid(labels.shape, np.eye(4))).hd95_mm
         {1: 1.0}
@@ -83,7 +83,7 @@ def surface(fixed: np.ndarray, warped: np.ndarray, grid: Grid) -> Surface:
             )
     known, numbered = _numbered(fixed, warped)
     hd95, assd, missing = {}, {}, []
-    boxes = [find_objects(part, max_label=len(known)) for part in numbered]
+    boxes = [scipy.ndimage.find_objects(part, max_label=len(known)) for part in numbered]
     for number, (label, one, other) in enumerate(zip(known, *boxes, strict=True), 1):
         if one is None:
             continue
@@ -118,7 +118,10 @@ def _distances(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     A search tree on surface points does a fraction of the work of a distance map on their box.
     """
-    trees = [KDTree(points, balanced_tree=False, compact_nodes=False) for points in (one, other)]
+    trees = [
+        scipy.spatial.KDTree(points, balanced_tree=False, compact_nodes=False)
+        for points in (one, other)
+    ]
     return trees[1].query(one, workers=-1)[0], trees[0].query(other, workers=-1)[0]
 
 

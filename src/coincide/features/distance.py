@@ -1,8 +1,8 @@
 """Distance: how far every place lies from the surfaces of structures."""
 
 import numpy as np
+import scipy
 import torch
-from scipy.ndimage import distance_transform_edt
 
 from coincide.space.image import Image
 
@@ -52,4 +52,4 @@ def _signed(
 
 def _to(where: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """Distance of every voxel to the nearest where something is."""
-    return np.asarray(distance_transform_edt(~where, sampling=spacing))
+    return np.asarray(scipy.ndimage.distance_transform_edt(~where, sampling=spacing))

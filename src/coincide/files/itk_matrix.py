@@ -4,7 +4,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat, savemat
+import scipy
 
 from coincide.files.itk_member import ItkMember, affine_member
 from coincide.transforms.composite import Composite
@@ -69,7 +69,7 @@ def mat_of(member: ItkMember) -> bytes:
     """The member as a MATLAB v4 file, as ANTs writes it."""
     file = BytesIO()
     columns = {member.kind: member.parameters[:, None], "fixed": member.fixed[:, None]}
-    savemat(file, columns, format="4")
+    scipy.io.savemat(file, columns, format="4")
     return file.getvalue()
 
 
@@ -80,7 +80,7 @@ def from_mat(path: Path) -> ItkMember:
         ValueError: if it is not one.
     """
     try:
-        content = {k: v for k, v in loadmat(path).items() if not k.startswith("__")}
+        content = {k: v for k, v in scipy.io.loadmat(path).items() if not k.startswith("__")}
         fixed = content.pop("fixed")
         (kind, values), *_ = content.items()
     except (ValueError, KeyError, TypeError, NotImplementedError) as error:

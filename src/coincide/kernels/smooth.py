@@ -1,6 +1,7 @@
 """Smooth: Gaussian and box filters, mirrored at the border so that they are their own adjoint."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,15 @@ def filtered(volume: Volume, weights: Sequence[np.ndarray], *, out: Tensor | Non
     return _Separable.apply(volume, weights)  # type: ignore[return-value]
 
 
+@cache
 def gaussian_weights(sigma: float) -> np.ndarray:
     """Sampled Gaussian of standard deviation `sigma` voxels, cut at three sigma, sum 1."""
     radius = int(np.ceil(3 * sigma))
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2) if sigma > 0 else np.ones(1)
-    return weights / weights.sum()
+    weights /= weights.sum()
+    weights.flags.writeable = False
+    return weights
 
 
 def _run(volume: Volume, weights: Sequence[np.ndarray], out: Tensor) -> Volume:
@@ -63,7 +67,9 @@ def _run(volume: Volume, weights: Sequence[np.ndarray], out: Tensor) -> Volume:
 def _half(weights: np.ndarray) -> np.ndarray:
     """Weights from the centre outwards, zeros added until the others are a multiple of three."""
     half = weights[len(weights) // 2 :]
-    return np.pad(half, (0, 3 if len(half) == 1 else -(len(half) - 1) % 3))
+    padded = np.zeros(1 + max(3, 3 * -(-(len(half) - 1) // 3)))
+    padded[: len(half)] = half
+    return padded
 
 
 class _Separable(Function):

@@ -26,7 +26,7 @@ def extents(volume: np.ndarray) -> np.ndarray:
     return spans
 
 
-def widened(spans: np.ndarray, length: int, reach: tuple[int, int, int]) -> np.ndarray:
+def widened(spans: np.ndarray, length: int, reach: tuple[int, ...]) -> np.ndarray:
     """What has a span of a row of `length` voxels within reach along each axis."""
     out = np.empty_like(spans)
     native.widened(spans, length, reach, out)

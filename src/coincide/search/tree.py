@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+import scipy
 
 from coincide.kernels.native import messages as native
 from coincide.space.image import Image
@@ -62,9 +61,12 @@ def spanning_tree(image: Image) -> Tree:
     weight = np.concatenate(weights)
     weight += 1e-6 * weight.max(initial=1e-6)  # an edge of weight zero would be no edge
     index = np.concatenate(starts), np.concatenate(ends)
-    graph = coo_array((weight, index), shape=(number.size, number.size)).tocsr()
+    csgraph = scipy.sparse.csgraph
+    graph = scipy.sparse.coo_array((weight, index), shape=(number.size, number.size)).tocsr()
     root = number[tuple(n // 2 for n in shape)]
-    order, parent = breadth_first_order(minimum_spanning_tree(graph), root, directed=False)
+    order, parent = csgraph.breadth_first_order(
+        csgraph.minimum_spanning_tree(graph), root, directed=False
+    )
     return Tree(order.astype(np.int64), parent.astype(np.int64))
 
 

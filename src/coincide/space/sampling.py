@@ -4,7 +4,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.ndimage import spline_filter1d
 from torch import Tensor
 
 from coincide.kernels.native import interpolate
@@ -98,9 +97,8 @@ def _without_gradient(
     if function is None:
         function = interpolate.cubic
         source = source.astype(np.float32)
-        for axis in range(2, source.ndim):
-            if source.shape[axis] > 1:
-                source = spline_filter1d(source, 3, axis, output=np.float32, mode="mirror")  # type: ignore[arg-type]
+        for volumes in source:
+            interpolate.prefilter(volumes)
     for b in range(batch):
         function(source[b % len(source)], field[b % len(field)], index, scale, target[b])
     return out.to(device)

@@ -1,8 +1,8 @@
 """Contrasts: the same anatomy as another modality might show it."""
 
 import numpy as np
+import scipy
 import torch
-from scipy.interpolate import PchipInterpolator
 
 from coincide.space.image import Image
 from coincide.synthetic.waves import smooth
@@ -37,7 +37,7 @@ def remap(image: Image, *, seed: int = 0, bias: float = 0.2, noise: float = 0.04
     low, high = data.min(), data.max()
     share = (data - low) / max(high - low, 1e-12)
     heights = np.concatenate([[0.0], _wandering(random)])
-    curve = PchipInterpolator(np.linspace(0, 1, KNOTS), heights)
+    curve = scipy.interpolate.PchipInterpolator(np.linspace(0, 1, KNOTS), heights)
     light = smooth(image.grid, sigma=float(image.grid.extent.max()) / 3, channels=1, random=random)
     light = light / max(float(np.abs(light).max()), 1e-12)
     result = curve(share) * (1 + bias * light)

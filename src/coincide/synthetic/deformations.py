@@ -1,8 +1,8 @@
 """Deformations: random transforms whose truth is known."""
 
 import numpy as np
+import scipy
 import torch
-from scipy.linalg import expm
 
 from coincide.space.grid import Grid
 from coincide.synthetic.waves import smooth
@@ -70,7 +70,7 @@ def random_affine(
     skew[rows, columns], skew[columns, rows] = -angles, angles
     stretch = np.diag((1 + scale) ** random.uniform(-1, 1, dim))
     matrix = np.eye(dim + 1)
-    matrix[:-1, :-1] = expm(skew) @ stretch
+    matrix[:-1, :-1] = scipy.linalg.expm(skew) @ stretch
     offset = shift * random.uniform(-1, 1, dim)
     matrix[:-1, -1] = grid.centre + offset - matrix[:-1, :-1] @ grid.centre
     return Affine(matrix, centre=grid.centre, radius=float(np.linalg.norm(grid.extent) / 4))

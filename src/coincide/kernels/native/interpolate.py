@@ -110,6 +110,74 @@ def mirrored(p, n):
     return period - p if p >= n else p
 
 
+POLE = np.float32(3**0.5 - 2)  # of the filter whose inverse samples a cubic B-spline
+REACH = 16  # voxels after which the pole's power is below single precision
+
+
+@inline
+def start(lines, n):
+    """First causal coefficient of (n, K) values mirrored about the outermost, into row 0."""
+    for k in range(lines.shape[1]):
+        total, power = lines[0, k], POLE
+        for p in range(1, REACH):
+            total += power * lines[mirrored(p, n), k]
+            power *= POLE
+        lines[0, k] = total
+
+
+@inline
+def recursive(lines):
+    """The filter along the first axis of (n, K), in place."""
+    n, size = lines.shape
+    six, edge = np.float32(6), POLE / (POLE * POLE - np.float32(1))
+    start(lines, n)
+    for p in range(1, n):
+        for k in range(size):
+            lines[p, k] += POLE * lines[p - 1, k]
+    for k in range(size):
+        lines[n - 1, k] = edge * (POLE * lines[n - 2, k] + lines[n - 1, k])
+    for p in range(n - 2, -1, -1):
+        for k in range(size):
+            lines[p, k] = POLE * (lines[p + 1, k] - lines[p, k])
+    for p in range(n):
+        for k in range(size):
+            lines[p, k] *= six
+
+
+@loop
+def prefilter(volume):
+    """Cubic B-spline coefficients of (C, X, Y, Z), mirrored about the outermost voxels, in place.
+
+    References:
+        Unser (1999), doi:10.1109/79.799930.
+    """
+    channels, X, Y, Z = volume.shape
+    for row in prange(channels * X):
+        plane = volume[row // X, row % X]
+        if Z > 1:
+            turned = plane.T.copy()
+            recursive(turned)
+            plane[:] = turned.T
+        if Y > 1:
+            recursive(plane)
+    if X > 1:
+        for row in prange(channels * Y):
+            lines = volume[row // Y, :, row % Y].copy()
+            recursive(lines)
+            volume[row // Y, :, row % Y] = lines
+
+
+@inline
+def around(p, n, indices):
+    """The four voxels about the cell that begins at p."""
+    if 1 <= p < n - 2:
+        for t in range(4):
+            indices[t] = p + t - 1
+    else:
+        for t in range(4):
+            indices[t] = mirrored(p + t - 1, n)
+
+
 @loop
 def cubic(coefficients, field, index, scale, out):
     channels, X, Y, Z = coefficients.shape
@@ -129,10 +197,9 @@ def cubic(coefficients, field, index, scale, out):
             basis(fx, wx)
             basis(fy, wy)
             basis(fz, wz)
-            for n in range(4):
-                ix[n] = mirrored(x1 + n - 1, X)
-                iy[n] = mirrored(y1 + n - 1, Y)
-                iz[n] = mirrored(z1 + n - 1, Z)
+            around(x1, X, ix)
+            around(y1, Y, iy)
+            around(z1, Z, iz)
             for channel in range(channels):
                 v = coefficients[channel]
                 total = 0.0

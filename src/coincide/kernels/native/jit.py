@@ -1,6 +1,8 @@
 """How every compiled loop is compiled: once per machine, parallel, without bounds checks."""
 
+import ctypes
 import os
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -24,7 +26,7 @@ def loop(function: Callable) -> Callable:
 
     @wraps(function)
     def call(*arguments: Any) -> Any:
-        if not compiled.signatures and not _announced:
+        if not _announced and not compiled.signatures:
             _announce(compiled)
         return compiled(*arguments)
 
@@ -74,6 +76,19 @@ def threads(count: int | None = None) -> int:
     numba.set_num_threads(count)
     torch.set_num_threads(count)
     return count
+
+
+def keep_memory() -> None:
+    """Keep freed memory for the next array, as fresh pages cost more than the arithmetic on them.
+
+    It concerns the whole process, so programs ask for it, not the library. Where the C library
+    cannot be asked, nothing changes.
+    """
+    trim, mapped, most = -1, -3, 2**30  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, bytes
+    ask = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if ask is not None:
+        ask(trim, most)
+        ask(mapped, most)
 
 
 def _announce(compiled: Any) -> None:
