@@ -66,7 +66,6 @@ def surface(fixed: np.ndarray, warped: np.ndarray, grid: Grid) -> Surface:
 
     Example:
         >>> import numpy as np
-    import scipy
         >>> labels = np.pad(np.ones((4, 4, 4), int), 3)
         >>> surface(labels, np.roll(labels, 1, 0), Grid(labels.shape, np.eye(4))).hd95_mm
         {1: 1.0}
