@@ -55,7 +55,7 @@ def test_local_correlation_agrees_with_numpy_window_by_window(dim, masked):
         total += here * cov**2 / ((va + floor) * (vb + floor))
         weight += here
     found = decorrelation(f[:1, :1], w[:1, :1], mask[:1], radius, floor)
-    assert float(found) == pytest.approx(total / weight, abs=1e-10)
+    assert float(found) == pytest.approx(1 - total / weight, abs=1e-10)
 
 
 @both_dimensions
