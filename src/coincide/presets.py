@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 MONOMODAL = (
-    "compositive(update=1.7, field=0.7, gradient='moving')",
-    "compositive(update=1.0, field=0.47, gradient='moving')",
-    "compositive(update=1.0, field=0.43, gradient='moving')",
+    "compositive(update=3.0, field=1.0, gradient='moving')",
+    "compositive(update=2.0, field=0.55, gradient='moving')",
+    "compositive(update=1.0, field=0.42, gradient='moving')",
 )
 CLOSE = (
     "compositive(update=1.7, field=0.7, gradient='moving')",

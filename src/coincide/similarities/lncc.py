@@ -49,8 +49,10 @@ class LNCC(Similarity):
         """The image with mean 0 and variance 1."""
         return image.standardised()
 
-    def seen(self, fixed: Image) -> np.ndarray:
+    def seen(self, fixed: Image) -> np.ndarray | None:
         """What is near enough to more than background: elsewhere no correlation changes."""
+        if fixed.data.device.type != "cpu":
+            return None
         return seen(fixed.data, self._radius(fixed))
 
     def compare(self, fixed: Image, warped: Image) -> PerPair:
