@@ -45,6 +45,7 @@ KINDS = {
     Optimiser: (
         "adam",
         "compositive",
+        "compositive_adam",
         "conjugate",
         "descent",
         "gauss_newton",

@@ -32,6 +32,7 @@ LINEAR = ("affine", "rigid", "similarity", "translation")
 TAKES: dict[str, tuple[str, ...]] = {
     "block_matching": LINEAR,
     "compositive": ("displacement",),
+    "compositive_adam": ("displacement",),
     "demons": ("displacement",),
     "gauss_newton": LINEAR,
     "log_demons": ("velocity",),
@@ -140,8 +141,10 @@ def test_a_line_search_never_accepts_a_higher_cost(name):
 
 
 @pytest.mark.parametrize("cost", ["mse", "lncc(radius=2)"])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_compositive_recovers_a_smooth_displacement_to_half_a_voxel(cost, seed):
+@pytest.mark.parametrize(
+    ("optimiser", "seed"), [("compositive", 1), ("compositive", 2), ("compositive_adam", 2)]
+)
+def test_compositive_recovers_a_smooth_displacement_to_half_a_voxel(cost, optimiser, seed):
     shape = (32, 32, 32)
     grid = centred(shape, 2.0)
     truth = smooth_displacement(grid, peak=8, sigma=16, seed=seed)
@@ -151,7 +154,7 @@ def test_compositive_recovers_a_smooth_displacement_to_half_a_voxel(cost, seed):
         moving,
         "displacement",
         cost=cost,
-        optimiser="compositive",
+        optimiser=optimiser,
         levels=(Level(4, 40), Level(2, 40)),
     )
     inside = (fixed.data[0, 0, 4:-4, 4:-4, 4:-4] > 0.1).flatten().numpy()
@@ -196,6 +199,35 @@ def test_an_optimiser_says_which_transform_it_moves(optimiser, name):
         rf"use '{ONLY[optimiser]}'",
     ):
         optimise(fixed, moving, name, cost="mse", optimiser=optimiser, levels=ONE_LEVEL)
+
+
+def test_compositive_refuses_another_gradient():
+    fixed, moving, _ = pair()
+    with pytest.raises(ValueError, match="'warped' or 'moving', not 'fixed'"):
+        optimise(
+            fixed,
+            moving,
+            "displacement",
+            cost="mse",
+            optimiser="compositive(gradient='fixed')",
+            levels=ONE_LEVEL,
+        )
+
+
+def test_adam_evens_out_the_forces():
+    """Where forces are weak, as in the dark half of an image, Adam moves more at the same step."""
+    shape = (40, 24, 24)
+    fixed, moving, _ = pair(shape)
+    shade = torch.where(torch.arange(40) < 20, 0.2, 1.0).view(1, 1, -1, 1, 1)
+    dim, other = (i.with_data(i.data * shade) for i in (fixed, moving))
+    share = []
+    for rule in ("compositive(step=0.5)", "compositive_adam(floor=0.01)"):
+        found = optimise(
+            dim, other, "displacement", cost="mse", optimiser=rule, levels=(Level(0, 3, 0),)
+        )
+        size = found.transform.displacement(fixed.grid).norm(dim=1)
+        share.append(float(size[:, :16].mean() / size[:, 24:].mean()))
+    assert share[1] > 2 * share[0]
 
 
 def test_compositive_needs_something_to_compare():
@@ -267,6 +299,7 @@ def test_every_level_is_watched_and_told():
     [
         *itertools.product(["conjugate", "descent", "lbfgs"], ["rigid", "affine", "displacement"]),
         ("compositive", "displacement"),
+        ("compositive_adam", "displacement"),
         ("demons", "displacement"),
         ("log_demons", "velocity"),
         ("syn", "symmetric"),

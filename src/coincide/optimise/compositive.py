@@ -1,8 +1,9 @@
 """Compositive: smoothed forces composed with a displacement field, as in greedy and demons."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -63,36 +64,72 @@ class Compositive(Optimiser):
     field: float = 1.0
     gradient: str = "warped"
 
-    def __post_init__(self):
-        if self.gradient not in ("warped", "moving"):
-            raise ValueError(f"the gradient is 'warped' or 'moving', not {self.gradient!r}")
-
     def start(self, problem: Problem) -> "CompositiveRun":
         """Begin on a level."""
+        return CompositiveRun(self, problem)
+
+
+class Rule(Protocol):
+    """What a `CompositiveRun` obeys; see `Compositive`."""
+
+    name: str
+
+    @property
+    def step(self) -> float:
+        """Longest move of one update, voxels of the level."""
+        ...
+
+    @property
+    def update(self) -> float:
+        """Gaussian on each update, voxels of the level."""
+        ...
+
+    @property
+    def field(self) -> float:
+        """Gaussian on the whole field, voxels of the level."""
+        ...
+
+    @property
+    def gradient(self) -> str:
+        """Of which image."""
+        ...
+
+
+class CompositiveRun(Run):
+    """The field in voxels, and working memory made once.
+
+    Args:
+        rule: What to obey.
+        problem: What to solve.
+        turned: Makes of a smooth force the direction in which to go, in place or not; None: that
+            of the force.
+
+    Raises:
+        ValueError: if the rule, the transform or the objective cannot be used.
+    """
+
+    def __init__(
+        self, rule: Rule, problem: Problem, turned: Callable[[Field], Field] | None = None
+    ):
+        if rule.gradient not in ("warped", "moving"):
+            raise ValueError(f"the gradient is 'warped' or 'moving', not {rule.gradient!r}")
         transform = problem.transform
         if not isinstance(transform, Displacement) or transform.grid != problem.fixed.grid:
             raise ValueError(
-                f"compositive moves a displacement field on the grid of the images, not "
+                f"{rule.name} moves a displacement field on the grid of the images, not "
                 f"{type(transform).__name__}; use 'displacement', or adam or lbfgs"
             )
         terms = [term for _, term in problem.objective.terms]
         if not any(isinstance(term, Similarity | OfPair) for term in terms):
-            raise ValueError("compositive needs at least one similarity in the objective")
-        return CompositiveRun(self, problem)
-
-
-class CompositiveRun(Run):
-    """State of `Compositive`: the field in voxels, and working memory made once."""
-
-    def __init__(self, rule: Compositive, problem: Problem):
-        self.rule, self.problem = rule, problem
+            raise ValueError(f"{rule.name} needs at least one similarity in the objective")
+        self.rule, self.problem, self.turned = rule, problem, turned
         grid = problem.fixed.grid
         self.scale = grid.affine[:-1, :-1]
         self.metric = self.scale.T @ self.scale
         self.unit = grid.finest
         # one sigma in mm along all axes: coarse axes of thick slices are smoothed by fewer voxels
         self.ratio = grid.fineness
-        world = problem.transform.field.detach()  # type: ignore[union-attr]
+        world = transform.field.detach()
         self.field: Field = applied(np.linalg.inv(self.scale), world)
         self.best, self.lowest = self.field, math.inf
         # the field now, the best so far, and three to work with, which change their roles
@@ -154,6 +191,7 @@ class CompositiveRun(Run):
             force, spare = self._free(self.field, total)[:2]
         # with labels or landmarks each force has been smoothed already
         update = total if self.beside else gaussian(total, sigma, out=force)
+        update = self.turned(update) if self.turned else update
         longest = largest(update, self.metric)
         if longest > 0:
             step = self.rule.step * self.unit / longest
