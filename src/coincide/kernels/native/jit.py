@@ -84,11 +84,11 @@ def keep_memory() -> None:
     It concerns the whole process, so programs ask for it, not the library. Where the C library
     cannot be asked, nothing changes.
     """
-    trim, mapped, most = -1, -3, 2**30  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, bytes
+    trim, mapped = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD; larger arrays are given back
     ask = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if ask is not None:
-        ask(trim, most)
-        ask(mapped, most)
+        ask(trim, 2**28)
+        ask(mapped, 2**26)
 
 
 def _announce(compiled: Any) -> None:
