@@ -11,8 +11,8 @@ def versions() -> dict[str, str]:
     """Versions of Coincide, of what it computes with, of Python, and the machine.
 
     Example:
-        >>> sorted(versions())[:2]
-        ['SimpleITK', 'coincide']
+        >>> "coincide" in versions()
+        True
     """
     found = {}
     for package in PACKAGES:
