@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,35 +64,13 @@ class Compositive(Optimiser):
     field: float = 1.0
     gradient: str = "warped"
 
+    def __post_init__(self):
+        if self.gradient not in ("warped", "moving"):
+            raise ValueError(f"the gradient is 'warped' or 'moving', not {self.gradient!r}")
+
     def start(self, problem: Problem) -> "CompositiveRun":
         """Begin on a level."""
         return CompositiveRun(self, problem)
-
-
-class Rule(Protocol):
-    """What a `CompositiveRun` obeys; see `Compositive`."""
-
-    name: str
-
-    @property
-    def step(self) -> float:
-        """Longest move of one update, voxels of the level."""
-        ...
-
-    @property
-    def update(self) -> float:
-        """Gaussian on each update, voxels of the level."""
-        ...
-
-    @property
-    def field(self) -> float:
-        """Gaussian on the whole field, voxels of the level."""
-        ...
-
-    @property
-    def gradient(self) -> str:
-        """Of which image."""
-        ...
 
 
 class CompositiveRun(Run):
@@ -105,23 +83,21 @@ class CompositiveRun(Run):
             of the force.
 
     Raises:
-        ValueError: if the rule, the transform or the objective cannot be used.
+        ValueError: if the transform or the objective cannot be used.
     """
 
     def __init__(
-        self, rule: Rule, problem: Problem, turned: Callable[[Field], Field] | None = None
+        self, rule: Compositive, problem: Problem, turned: Callable[[Field], Field] | None = None
     ):
-        if rule.gradient not in ("warped", "moving"):
-            raise ValueError(f"the gradient is 'warped' or 'moving', not {rule.gradient!r}")
         transform = problem.transform
         if not isinstance(transform, Displacement) or transform.grid != problem.fixed.grid:
             raise ValueError(
-                f"{rule.name} moves a displacement field on the grid of the images, not "
+                f"compositive moves a displacement field on the grid of the images, not "
                 f"{type(transform).__name__}; use 'displacement', or adam or lbfgs"
             )
         terms = [term for _, term in problem.objective.terms]
         if not any(isinstance(term, Similarity | OfPair) for term in terms):
-            raise ValueError(f"{rule.name} needs at least one similarity in the objective")
+            raise ValueError("compositive needs at least one similarity in the objective")
         self.rule, self.problem, self.turned = rule, problem, turned
         grid = problem.fixed.grid
         self.scale = grid.affine[:-1, :-1]

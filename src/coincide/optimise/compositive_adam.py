@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from coincide.optimise.compositive import CompositiveRun
+from coincide.optimise.compositive import Compositive, CompositiveRun
 from coincide.optimise.optimiser import Optimiser, Problem
 from coincide.registry import named
 from coincide.space.shapes import Field
@@ -48,7 +48,8 @@ class CompositiveAdam(Optimiser):
 
     def start(self, problem: Problem) -> CompositiveRun:
         """Begin on a level."""
-        return CompositiveRun(self, problem, _Moments(self))
+        rule = Compositive(self.step, self.update, self.field, self.gradient)
+        return CompositiveRun(rule, problem, _Moments(self))
 
 
 class _Moments:
