@@ -81,23 +81,28 @@ class CompositiveRun(Run):
         problem: What to solve.
         turned: Makes of a smooth force the direction in which to go, in place or not; None: that
             of the force.
+        name: What to call the rule in errors.
 
     Raises:
         ValueError: if the transform or the objective cannot be used.
     """
 
     def __init__(
-        self, rule: Compositive, problem: Problem, turned: Callable[[Field], Field] | None = None
+        self,
+        rule: Compositive,
+        problem: Problem,
+        turned: Callable[[Field], Field] | None = None,
+        name: str = "compositive",
     ):
         transform = problem.transform
         if not isinstance(transform, Displacement) or transform.grid != problem.fixed.grid:
             raise ValueError(
-                f"compositive moves a displacement field on the grid of the images, not "
+                f"{name} moves a displacement field on the grid of the images, not "
                 f"{type(transform).__name__}; use 'displacement', or adam or lbfgs"
             )
         terms = [term for _, term in problem.objective.terms]
         if not any(isinstance(term, Similarity | OfPair) for term in terms):
-            raise ValueError("compositive needs at least one similarity in the objective")
+            raise ValueError(f"{name} needs at least one similarity in the objective")
         self.rule, self.problem, self.turned = rule, problem, turned
         grid = problem.fixed.grid
         self.scale = grid.affine[:-1, :-1]

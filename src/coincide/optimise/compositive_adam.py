@@ -49,7 +49,7 @@ class CompositiveAdam(Optimiser):
     def start(self, problem: Problem) -> CompositiveRun:
         """Begin on a level."""
         rule = Compositive(self.step, self.update, self.field, self.gradient)
-        return CompositiveRun(rule, problem, _Moments(self))
+        return CompositiveRun(rule, problem, _Moments(self), self.name)
 
 
 class _Moments:

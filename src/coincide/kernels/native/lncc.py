@@ -31,6 +31,23 @@ def task(number, shape, radius, slabs, strip):
 
 
 @inline
+def part_of(plane, number, shape, radius, slabs, strip, spans):
+    """Of a plane's voxels, first to last, what the windows of a task see; and where its rows begin.
+
+    Nothing for a plane outside the volume, or that no window of the task reaches.
+    """
+    begin, end, first, last, base, top = task(number, shape, radius, slabs, strip)
+    rx, ry, _ = radius
+    low, high = 0, 0
+    if max(0, begin - rx) <= plane < shape[0]:
+        near = (max(begin, plane - rx), min(end, plane + rx + 1))
+        low, high = rows_of(spans, near, first, last)
+        low, high = max(low - ry, base), min(high + ry, top)
+    width = shape[2]
+    return low * width, high * width, base * width
+
+
+@inline
 def enter(sums, f, w, m, sign):
     """Add (or, with the other sign, remove) voxels to the six sums over planes."""
     n, sf, sw, sff, sww, sfw = sums
@@ -112,17 +129,9 @@ def correlate(fixed, warped, mask, radius, floor, spans, slabs, strip, value, a,
         score = 0.0
         weight = 0.0
         for plane in range(max(0, begin - rx), end + rx):
-            for turn in range(2):
-                # the plane that enters, then the one that leaves
-                p = plane if turn == 0 else plane - 2 * rx - 1
-                if p < max(0, begin - rx) or p >= X:
-                    continue
-                near = (max(begin, p - rx), min(end, p + rx + 1))
-                low, high = rows_of(spans, near, first, last)
-                low, high = max(low - ry, base), min(high + ry, top)
-                if low < high:
-                    s, t, o = low * Z, high * Z, base * Z
-                    sign = one if turn == 0 else -one
+            for p, sign in ((plane, one), (plane - 2 * rx - 1, -one)):  # one enters, one leaves
+                s, t, o = part_of(p, number, shape, radius, slabs, strip, spans)
+                if s < t:
                     enter(sums[:, s - o : t - o], F[p, s:t], W[p, s:t], M[p, s:t], sign)
             i = plane - rx
             if i < begin or i >= end:
@@ -196,16 +205,9 @@ def spread(fixed, warped, mask, a, b, c, radius, scale, spans, slabs, strip, tas
         column = np.zeros((3, Z + 2 * rz + BLOCK), fixed.dtype)
         window = np.zeros((3, BLOCK), fixed.dtype)
         for plane in range(max(0, begin - rx), end + rx):
-            for turn in range(2):
-                p = plane if turn == 0 else plane - 2 * rx - 1
-                if p < max(0, begin - rx) or p >= X:
-                    continue
-                near = (max(begin, p - rx), min(end, p + rx + 1))
-                low, high = rows_of(spans, near, first, last)
-                low, high = max(low - ry, base), min(high + ry, top)
-                if low < high:
-                    s, t, o = low * Z, high * Z, base * Z
-                    sign = one if turn == 0 else -one
+            for p, sign in ((plane, one), (plane - 2 * rx - 1, -one)):
+                s, t, o = part_of(p, number, shape, radius, slabs, strip, spans)
+                if s < t:
                     change(sums[0, s - o : t - o], A[p, s:t], sign)
                     change(sums[1, s - o : t - o], B[p, s:t], sign)
                     change(sums[2, s - o : t - o], C[p, s:t], sign)
