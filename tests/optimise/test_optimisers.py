@@ -8,6 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from coincide.alignment import Alignment, pulled
+from coincide.kernels.smooth import gaussian
 from coincide.objective import objective
 from coincide.optimise.compositive import Compositive
 from coincide.optimise.lbfgs import LBFGS
@@ -41,9 +42,10 @@ TAKES: dict[str, tuple[str, ...]] = {
 ONLY = {name: takes[0] for name, takes in TAKES.items() if len(takes) == 1}
 
 
-def pair(shape=(24, 22, 20), *, spacing=1.0, truth: Transform | None = None, seed=0):
+def pair(shape=(24, 22, 20), *, spacing=1.0, truth: Transform | None = None, seed=0, blur=0.0):
     """A phantom and the same phantom moved, so that `truth` brings it back exactly."""
     fixed = textured(shape, seed, spacing).image
+    fixed = fixed.with_data(gaussian(fixed.data, [blur] * len(shape)))
     if truth is None:
         matrix = np.eye(len(shape) + 1)
         matrix[:-1, -1] = np.array([1.2, -0.8, 0.6])[: len(shape)]
@@ -109,10 +111,11 @@ def test_a_cost_that_is_not_a_number_stops_the_run(name):
         optimise(fixed, broken, transform, cost="mse", optimiser=name, levels=ONE_LEVEL)
 
 
-# the gradient alone leaves a few hundredths of a millimetre more
+# the gradient alone leaves a few hundredths of a millimetre more; sharp rims would leave the linear
+# interpolation many minima, and which one is found to the last bits
 @pytest.mark.parametrize(
     ("name", "limit"),
-    [("gauss_newton", 0.15), ("lbfgs", 0.1), ("conjugate", 0.25), ("descent", 0.25)],
+    [("gauss_newton", 0.06), ("lbfgs", 0.06), ("conjugate", 0.1), ("descent", 0.2)],
 )
 @pytest.mark.parametrize("axis", range(3))
 def test_a_small_rigid_motion_is_found_to_a_fraction_of_a_voxel(axis, name, limit):
@@ -121,7 +124,7 @@ def test_a_small_rigid_motion_is_found_to_a_fraction_of_a_voxel(axis, name, limi
     matrix = np.eye(4)
     matrix[:-1, :-1] = Rotation.from_rotvec(vector).as_matrix()
     matrix[:-1, -1] = np.roll([3.0, 0, 0], axis + 1)
-    fixed, moving, truth = pair(shape, truth=Affine(matrix))
+    fixed, moving, truth = pair(shape, truth=Affine(matrix), blur=1.0)
     result = optimise(
         fixed, moving, "rigid", cost="mse", optimiser=name, levels=(Level(2, 40), Level(1, 40))
     )

@@ -41,7 +41,7 @@ def warp(
         shape: *S where no field is given.
         clamp: Continue the border value everywhere outside instead of giving zero.
         spans: What is wanted of each row, see `coincide.kernels.spans`; the rest may be left
-            zero. None: everything.
+            zero and counted as inside. None: everything.
         out: Where the results may be written, without gradient.
 
     Returns:

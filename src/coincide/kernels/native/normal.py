@@ -22,7 +22,7 @@ def products(volume, fixed, step, address, fraction, free, weight, square, pull)
         v, f = volume[c], fixed[c]
         part = volume.dtype.type(0)
         for k in range(address.size):
-            p = address[k]
+            p = np.uint64(address[k])
             fx, fy, fz = fraction[0, k], fraction[1, k], fraction[2, k]
             ex, ey, ez = 1 - fx, 1 - fy, 1 - fz
             a, b, d, e = v[p], v[p + sz], v[p + sy], v[p + sy + sz]
@@ -76,7 +76,7 @@ def row_sums(fixed, volume, still, index, mask, out):
         pull = np.empty((3, K), volume.dtype)
         size = (X, Y, Z)
         keep = volume.dtype.type(0)
-        locate(i, j, still, index, index, size, keep, address, fraction, free, weight, known)
+        locate(i, j, 0, still, index, index, size, keep, address, fraction, free, weight, known)
         for k in range(K):
             weight[k] *= mask[i, j, k]
         line = fixed[:, i, j]

@@ -14,17 +14,20 @@ CHUNKS = 128  # pieces of work, each with arrays of its own for a row
 
 @inline
 def strides(X, Y, Z):
-    """Offsets to the next voxel along each axis; none along an axis of one voxel."""
+    """Offsets to the next voxel along each axis; none along an axis of one voxel.
+
+    Where addresses are used they are unsigned, as signed ones are first looked at for their sign.
+    """
     return (
-        np.int32(Y * Z) if X > 1 else np.int32(0),
-        np.int32(Z) if Y > 1 else np.int32(0),
-        np.int32(1) if Z > 1 else np.int32(0),
+        np.uint64(Y * Z if X > 1 else 0),
+        np.uint64(Z if Y > 1 else 0),
+        np.uint64(1 if Z > 1 else 0),
     )
 
 
 @inline
-def locate(i, j, field, index, scale, size, keep, address, fraction, free, weight, known):
-    """For one row: addresses of lower corners, fractions, weight (0 outside), and what is inside.
+def locate(i, j, low, field, index, scale, size, keep, address, fraction, free, weight, known):
+    """For a row from `low` on: addresses of lower corners, fractions, weights, what is inside.
 
     `address` counts voxels of the flattened volume; `fraction` and `free` (0 where a position is
     held at the border and does not follow the displacement) are (3, K).
@@ -33,20 +36,21 @@ def locate(i, j, field, index, scale, size, keep, address, fraction, free, weigh
     half = f(0.5)
     X, Y, Z = size
     mx, my, mz = f(X - 1), f(Y - 1), f(Z - 1)
-    x0 = index[0, 0] * f(i) + index[0, 1] * f(j) + index[0, 3]
-    y0 = index[1, 0] * f(i) + index[1, 1] * f(j) + index[1, 3]
-    z0 = index[2, 0] * f(i) + index[2, 1] * f(j) + index[2, 3]
-    dx, dy, dz = index[0, 2], index[1, 2], index[2, 2]
+    # in loops of their own, so that a displacement of zero does not change a bit
+    for axis in range(3):
+        start = index[axis, 0] * f(i) + index[axis, 1] * f(j) + index[axis, 3]
+        line, along = fraction[axis], index[axis, 2]
+        for k in range(address.size):
+            line[k] = start + along * f(np.int32(k + low))
     s00, s01, s02 = scale[0, 0], scale[0, 1], scale[0, 2]
     s10, s11, s12 = scale[1, 0], scale[1, 1], scale[1, 2]
     s20, s21, s22 = scale[2, 0], scale[2, 1], scale[2, 2]
-    row_x, row_y, row_z = field[0, i, j], field[1, i, j], field[2, i, j]
+    row_x, row_y, row_z = field[0, i, j, low:], field[1, i, j, low:], field[2, i, j, low:]
     for k in range(address.size):
-        step = f(np.int32(k))
         u, v, w = row_x[k], row_y[k], row_z[k]
-        x = x0 + dx * step + s00 * u + s01 * v + s02 * w
-        y = y0 + dy * step + s10 * u + s11 * v + s12 * w
-        z = z0 + dz * step + s20 * u + s21 * v + s22 * w
+        x = fraction[0, k] + s00 * u + s01 * v + s02 * w
+        y = fraction[1, k] + s10 * u + s11 * v + s12 * w
+        z = fraction[2, k] + s20 * u + s21 * v + s22 * w
         # comparisons are written so that one with NaN ends inside the volume
         cx = min(x, mx) if x > f(0) else f(0)
         cy = min(y, my) if y > f(0) else f(0)
@@ -67,28 +71,34 @@ def locate(i, j, field, index, scale, size, keep, address, fraction, free, weigh
 
 @loop
 def warp(volume, field, index, scale, keep, spans, out, valid):
-    """Sample at every voxel; values outside the spans of a row are not wanted and zero."""
+    """Sample within the spans of rows; elsewhere values are zero, and taken to be inside."""
     channels, X, Y, Z = volume.shape
     _, I, J, K = out.shape
     flat = volume.reshape(channels, X * Y * Z)
     sx, sy, sz = strides(X, Y, Z)
     size = (X, Y, Z)
+    zero, one = volume.dtype.type(0), volume.dtype.type(1)
     chunks = min(I * J, CHUNKS)
     for chunk in prange(chunks):
-        address = np.empty(K, np.int32)
-        fraction = np.empty((3, K), volume.dtype)
-        weight = np.empty(K, volume.dtype)
+        addresses = np.empty(K, np.int32)
+        fractions = np.empty((3, K), volume.dtype)
+        weights = np.empty(K, volume.dtype)
         free = np.empty((3, K), volume.dtype)
         for row in range(chunk * I * J // chunks, (chunk + 1) * I * J // chunks):
             i = row // J
             j = row - i * J
-            known = valid[i, j]
-            locate(i, j, field, index, scale, size, keep, address, fraction, free, weight, known)
+            low, count = spans[i, j, 0], spans[i, j, 1] - spans[i, j, 0]
+            address, fraction, weight = addresses[:count], fractions[:, :count], weights[:count]
+            valid[i, j] = one
+            known = valid[i, j, low : low + count]
+            locate(
+                i, j, low, field, index, scale, size, keep, address, fraction, free, weight, known
+            )
             for c in range(channels):
-                v, line = flat[c], out[c, i, j]
-                line[:] = 0
-                for k in range(spans[i, j, 0], spans[i, j, 1]):
-                    p = address[k]
+                out[c, i, j] = zero
+                v, line = flat[c], out[c, i, j, low : low + count]
+                for k in range(count):
+                    p = np.uint64(address[k])
                     fx, fy, fz = fraction[0, k], fraction[1, k], fraction[2, k]
                     a = v[p] + fz * (v[p + sz] - v[p])
                     b = v[p + sy] + fz * (v[p + sy + sz] - v[p + sy])
@@ -100,25 +110,31 @@ def warp(volume, field, index, scale, keep, spans, out, valid):
 
 
 @inline
-def slopes(volume, grad, i, j, span, step, address, fraction, free, weight, total):
-    """For one row: weight · sum_c grad_c ∂volume_c/∂index, into `total` (3, K)."""
+def slopes(volume, grad, i, j, low, step, address, fraction, free, weight, total):
+    """For a row from `low` on: weight · sum_c grad_c ∂volume_c/∂index, into `total` (3, K)."""
     sx, sy, sz = step
     total[:] = 0
     for c in range(volume.shape[0]):
-        q, g = volume[c], grad[c, i, j]
-        for k in range(span[0], span[1]):
-            p = address[k]
+        q, g = volume[c], grad[c, i, j, low:]
+        for k in range(address.size):
+            p = np.uint64(address[k])
             fx, fy, fz = fraction[0, k], fraction[1, k], fraction[2, k]
-            ex, ey, ez = 1 - fx, 1 - fy, 1 - fz
-            a, b, d, e = q[p], q[p + sz], q[p + sy], q[p + sy + sz]
-            h = p + sx
-            r, s, t, w = q[h], q[h + sz], q[h + sy], q[h + sy + sz]
-            x = ey * (ez * (r - a) + fz * (s - b)) + fy * (ez * (t - d) + fz * (w - e))
-            y = ex * (ez * (d - a) + fz * (e - b)) + fx * (ez * (t - r) + fz * (w - s))
-            z = ex * (ey * (b - a) + fy * (e - d)) + fx * (ey * (s - r) + fy * (w - t))
-            total[0, k] += g[k] * free[0, k] * weight[k] * x
-            total[1, k] += g[k] * free[1, k] * weight[k] * y
-            total[2, k] += g[k] * free[2, k] * weight[k] * z
+            a, b, d, e = q[p], q[p + sy], q[p + sx], q[p + sx + sy]
+            r, s = q[p + sz] - a, q[p + sy + sz] - b
+            t, w = q[p + sx + sz] - d, q[p + sx + sy + sz] - e
+            z = r + fy * (s - r)
+            z += fx * (t + fy * (w - t) - z)
+            a, b, d, e = a + fz * r, b + fz * s, d + fz * t, e + fz * w
+            b, e = b - a, e - d
+            y = b + fx * (e - b)
+            x = d + fy * e - (a + fy * b)
+            total[0, k] += g[k] * x
+            total[1, k] += g[k] * y
+            total[2, k] += g[k] * z
+    for axis in range(3):
+        line, loose = total[axis], free[axis]
+        for k in range(address.size):
+            line[k] *= loose[k] * weight[k]
 
 
 @loop
@@ -131,24 +147,26 @@ def field_gradient(volume, field, index, scale, keep, grad, turn, spans, out):
     size = (X, Y, Z)
     chunks = min(I * J, CHUNKS)
     for chunk in prange(chunks):
-        address = np.empty(K, np.int32)
-        fraction = np.empty((3, K), volume.dtype)
-        weight = np.empty(K, volume.dtype)
-        known = np.empty(K, volume.dtype)
-        free = np.empty((3, K), volume.dtype)
-        total = np.empty((3, K), volume.dtype)
+        addresses = np.empty(K, np.int32)
+        fractions = np.empty((3, K), volume.dtype)
+        weights = np.empty(K, volume.dtype)
+        inside = np.empty(K, volume.dtype)
+        loose = np.empty((3, K), volume.dtype)
+        totals = np.empty((3, K), volume.dtype)
         for row in range(chunk * I * J // chunks, (chunk + 1) * I * J // chunks):
             i = row // J
             j = row - i * J
-            low, high = spans[i, j]
-            if low < high:
-                locate(
-                    i, j, field, index, scale, size, keep, address, fraction, free, weight, known
-                )
-            slopes(flat, grad, i, j, (low, high), step, address, fraction, free, weight, total)
+            low, count = spans[i, j, 0], spans[i, j, 1] - spans[i, j, 0]
+            address, fraction, weight = addresses[:count], fractions[:, :count], weights[:count]
+            known, free, total = inside[:count], loose[:, :count], totals[:, :count]
+            locate(
+                i, j, low, field, index, scale, size, keep, address, fraction, free, weight, known
+            )
+            slopes(flat, grad, i, j, low, step, address, fraction, free, weight, total)
             for axis in range(3):
-                line = out[axis, i, j]
-                for k in range(K):
+                out[axis, i, j] = 0
+                line = out[axis, i, j, low : low + count]
+                for k in range(count):
                     line[k] = (
                         turn[axis, 0] * total[0, k]
                         + turn[axis, 1] * total[1, k]
@@ -173,8 +191,8 @@ def index_gradient(volume, field, index, keep, grad, out):
         free = np.empty((3, K), volume.dtype)
         total = np.empty((3, K), volume.dtype)
         size = (X, Y, Z)
-        locate(i, j, field, index, index, size, keep, address, fraction, free, weight, known)
-        slopes(flat, grad, i, j, (0, K), step, address, fraction, free, weight, total)
+        locate(i, j, 0, field, index, index, size, keep, address, fraction, free, weight, known)
+        slopes(flat, grad, i, j, 0, step, address, fraction, free, weight, total)
         for axis in range(3):
             first, second = volume.dtype.type(0), volume.dtype.type(0)
             for k in range(K):
@@ -204,9 +222,9 @@ def volume_gradient(grad, field, index, scale, keep, out):
         for row in range(I * J):
             i = row // J
             j = row - i * J
-            locate(i, j, field, index, scale, size, keep, address, fraction, free, weight, known)
+            locate(i, j, 0, field, index, scale, size, keep, address, fraction, free, weight, known)
             for k in range(K):
-                p = address[k]
+                p = np.uint64(address[k])
                 g = weight[k] * grad[c, i, j, k]
                 fx, fy, fz = fraction[0, k], fraction[1, k], fraction[2, k]
                 ex, ey, ez = 1 - fx, 1 - fy, 1 - fz
