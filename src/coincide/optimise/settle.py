@@ -89,10 +89,8 @@ def _border(field: Field) -> float:
 
 
 def _box(where: torch.Tensor, reach: int) -> tuple[list[int], list[int]]:
-    start, stop = [], []
-    for axis in range(2, where.ndim):
-        others = tuple(d for d in range(where.ndim) if d != axis)
-        some = torch.nonzero(where.sum(others))
-        start.append(max(0, int(some.min()) - reach))
-        stop.append(min(where.shape[axis], int(some.max()) + 1 + reach))
-    return start, stop
+    """First and one past the last voxel, along each axis, of what is within reach of `where`."""
+    places = torch.nonzero(where)[:, 2:]
+    start = (places.amin(0) - reach).clamp_min(0)
+    stop = torch.minimum(places.amax(0) + 1 + reach, torch.tensor(where.shape[2:]))
+    return start.tolist(), stop.tolist()
