@@ -20,7 +20,7 @@ from coincide.alignment import pulled
 from coincide.files.lps import flip
 from coincide.space.pyramid import at
 from coincide.space.sampling import resample
-from coincide.synthetic.contrasts import remap
+from coincide.synthetic.contrasts import pseudo_t2
 from coincide.synthetic.deformations import random_affine, smooth_displacement
 
 HCP = (("100307", "100408"), ("101006", "100307"))  # fixed, moving
@@ -104,7 +104,7 @@ def hcp_aligned(
         box = _box((image.data[0, 0] > 0) | (warped.data[0, 0] > 0))
         warped = warped.crop(*box)
         co.write_image(image.crop(*box), made["fixed"])
-        co.write_image(remap(warped, seed=1) if inverted else warped, made["moving"])
+        co.write_image(pseudo_t2(warped, seed=1) if inverted else warped, made["moving"])
         co.write_image(labels.crop(*box), made["fixed_labels"])
         bent = pulled(other, affine, labels.grid, interpolation="nearest").with_mask(None)
         co.write_image(bent.crop(*box), made["moving_labels"])
