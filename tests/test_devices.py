@@ -8,6 +8,7 @@ import torch
 
 from coincide.alignment import Alignment
 from coincide.evaluate.regularity import regularity
+from coincide.kernels.difference import mean_square_pull
 from coincide.kernels.update import exponential
 from coincide.kernels.warp import pull_along
 from coincide.objective import Penalty, Similarity, Term
@@ -158,6 +159,19 @@ def test_the_pull_along_a_displacement(dim):
     with elsewhere():
         there = slope.to(DEVICE), fixed.data.to(DEVICE), field.to(DEVICE)
         same(pull_along(*there, metric, out=torch.empty_like(there[2])), expected)
+
+
+@solid
+def test_the_pull_of_the_mean_square(dim):
+    one, other = (noise(SHAPES[dim], seed=n, channels=3) for n in (1, 2))
+    mask, metric = torch.ones_like(one[:, :1]), np.eye(dim)
+    force = torch.empty(1, dim, *SHAPES[dim])
+    value = mean_square_pull(one, other, mask, metric, out=force)
+    with elsewhere():
+        there = [t.to(DEVICE) for t in (one, other, mask)]
+        out = torch.empty_like(force).to(DEVICE)
+        same(mean_square_pull(*there, metric, out=out), value)
+        same(out, force)
 
 
 @flat

@@ -4,9 +4,10 @@ import torch
 from torch.autograd import gradcheck
 
 from coincide.features.self_similarity import adjacent_pairs, neighbours
-from coincide.kernels.difference import mean_square
+from coincide.kernels.difference import mean_square, mean_square_pull
 from coincide.kernels.mind import descriptors
 from coincide.kernels.reference import mind as reference
+from coincide.kernels.update import pull
 from worlds import SHAPES, noise
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
@@ -75,3 +76,22 @@ def test_the_gradient_of_the_mean_square_is_finite_differences(dim):
     w = (f + 0.5 * f.flip(2)).requires_grad_()
     mask = torch.rand(2, 1, *f.shape[2:], generator=torch.Generator().manual_seed(0)).double()
     assert gradcheck(lambda x: mean_square(f, x, mask), w)
+
+
+@both_dimensions
+@precisions
+def test_the_pull_of_the_mean_square_is_that_of_its_slope(dim, dtype, tolerance):
+    f, w = (noise(SHAPES[dim], seed=n, batch=2, channels=3, dtype=dtype) for n in (1, 2))
+    mask = torch.rand(2, 1, *SHAPES[dim], generator=torch.Generator().manual_seed(0)).to(dtype)
+    mask[1] = 0
+    metric = np.diag([0.5, 1.0, 2.0][:dim]) + 0.1
+    found, expected = (torch.empty(2, dim, *SHAPES[dim], dtype=dtype) for _ in range(2))
+    value = mean_square_pull(f, w, mask, metric, out=found)
+    leaf = w.clone().requires_grad_()
+    square = mean_square(f, leaf, mask)
+    (slope,) = torch.autograd.grad(square.sum(), leaf)
+    pull(slope, w, metric, out=expected)
+    torch.testing.assert_close(value, square.detach(), rtol=tolerance, atol=0)
+    limit = tolerance * float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=0, atol=limit)
+    assert not found[1].any()

@@ -9,7 +9,9 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from coincide.kernels.native import difference as native
-from coincide.space.shapes import Volume
+from coincide.kernels.native.jit import lifted, lifted_matrix
+from coincide.kernels.update import pull
+from coincide.space.shapes import Field, Volume
 
 CHUNKS = 64
 
@@ -30,6 +32,36 @@ def mean_square(fixed: Volume, warped: Volume, mask: Volume) -> Tensor:
         nothing = fixed.detach().square().mean(voxels)
         return torch.where(weight > 0, total / weight.clamp_min(1e-12), nothing)
     return _MeanSquare.apply(fixed, warped, mask)  # type: ignore[return-value]
+
+
+def mean_square_pull(
+    fixed: Volume, warped: Volume, mask: Volume, metric: np.ndarray, *, out: Field
+) -> Tensor:
+    """`mean_square`, (B,), and what `coincide.kernels.update.pull` makes of its slope.
+
+    Args:
+        fixed: (B, C, *S).
+        warped: (B, C, *S).
+        mask: (B, 1, *S) weights.
+        metric: (D, D) symmetric; inverse of the grid's squared spacing.
+        out: Receives the force, (B, D, *S), voxels.
+    """
+    if warped.device.type != "cpu" or warped.dim() != 5:
+        leaf = warped.detach().requires_grad_()
+        with torch.enable_grad():
+            value = mean_square(fixed, leaf, mask)
+        (slope,) = torch.autograd.grad(value.sum(), leaf)
+        pull(slope, warped, metric, out=out)
+        return value.detach()
+    f, w, m, target = (lifted(t.to(warped.dtype)) for t in (fixed, warped, mask, out))
+    turn, result = lifted_matrix(metric, w.dtype), torch.zeros(len(w), dtype=warped.dtype)
+    partial = np.zeros(w.shape[2] * w.shape[3])
+    for b in range(len(w)):
+        mass = float(mask[b].sum(dtype=torch.float64)) * w.shape[1]
+        weight = max(mass, 1e-12)
+        native.squared_pull(f[b], w[b], m[b, 0], w.dtype.type(2 / weight), turn, partial, target[b])
+        result[b] = float(partial.sum()) / weight if mass > 0 else float((f[b] ** 2).mean())
+    return result
 
 
 class _MeanSquare(Function):

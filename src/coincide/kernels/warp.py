@@ -94,12 +94,7 @@ def pull_along(
             data, _ = warp(volume.detach(), moved, index, scale)
         (toward,) = torch.autograd.grad(data, moved, slope)
         return torch.mul(applied(metric, toward), -1, out=out)
-    source, moved, grad, result = lifted(volume), lifted(field), lifted(slope), lifted(out)
-    a, s, turn = (lifted_matrix(m, source.dtype) for m in (index, scale, -metric))
-    wanted = whole(grad.shape[2:]) if spans is None else spans
-    for b in range(len(source)):
-        where = moved[b], a, s, source.dtype.type(0), grad[b], turn, wanted, result[b]
-        native.field_gradient(source[b], *where)
+    _turned(slope, volume, field, (index, scale, False), -metric, spans, lifted(out))
     return out
 
 
@@ -146,6 +141,24 @@ def _sampled(
     for b in range(len(source)):
         native.warp(source[b], moved[b], a, s, keep, wanted, target[b], known[b, 0])
     return out, valid
+
+
+def _turned(
+    slope: Volume,
+    volume: Volume,
+    field: Field,
+    geometry: tuple[np.ndarray, np.ndarray, bool],
+    turn: np.ndarray,
+    spans: np.ndarray | None,
+    out: np.ndarray,
+) -> None:
+    """Turn · slope · the derivative of the samples by their position, into (B, 3, X, Y, Z)."""
+    source, moved, grad = lifted(volume), lifted_field(field), lifted(slope)
+    index, scale, turn = (lifted_matrix(m, source.dtype) for m in (*geometry[:2], turn))
+    keep, wanted = source.dtype.type(geometry[2]), whole(grad.shape[2:]) if spans is None else spans
+    for b in range(len(source)):
+        where = moved[b], index, scale, keep, grad[b], turn, wanted, out[b]
+        native.field_gradient(source[b], *where)
 
 
 def _resample(
@@ -218,20 +231,17 @@ class _Warp(Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         volume, field = ctx.saved_tensors
         index, scale, clamp = ctx.geometry
-        source, moved, grad = lifted(volume), lifted_field(field), lifted(gradients[0])
-        a, s = lifted_matrix(index, source.dtype), lifted_matrix(scale, source.dtype)
-        keep = source.dtype.type(clamp)
         to_volume = to_field = None
         if ctx.needs_input_grad[0]:
+            moved, grad = lifted_field(field), lifted(gradients[0])
+            a, s = lifted_matrix(index, grad.dtype), lifted_matrix(scale, grad.dtype)
             to_volume = torch.zeros_like(volume, memory_format=torch.contiguous_format)
-            spread = lifted(to_volume)
-            for b in range(len(source)):
+            spread, keep = lifted(to_volume), grad.dtype.type(clamp)
+            for b in range(len(spread)):
                 native.volume_gradient(grad[b], moved[b], a, s, keep, spread[b])
         if ctx.needs_input_grad[1]:
-            result, everything = np.empty_like(moved), whole(grad.shape[2:])
-            turn, dim = np.ascontiguousarray(s.T), field.shape[1]
-            for b in range(len(source)):
-                where = moved[b], a, s, keep, grad[b], turn, everything, result[b]
-                native.field_gradient(source[b], *where)
+            dim = field.shape[1]
+            result = np.empty_like(lifted_field(field))
+            _turned(gradients[0], volume, field, ctx.geometry, scale.T, None, result)
             to_field = torch.from_numpy(result[:, 3 - dim :].reshape(field.shape))
         return to_volume, to_field, None, None, None, None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from coincide.alignment import Alignment
+from coincide.kernels.difference import mean_square_pull
 from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, largest, pull
 from coincide.kernels.warp import pull_along, warp
@@ -208,11 +209,13 @@ class CompositiveRun(Run):
     ) -> float:
         dim, metric = fixed.dim, np.linalg.inv(self.metric)
         index, scale = np.eye(dim, dim + 1), np.eye(dim)
-        data, valid = (b.detach() for b in buffers)
-        data, valid = warp(moving.data, self.field, index, scale, spans=spans, out=(data, valid))
+        data, valid = warp(moving.data, self.field, index, scale, spans=spans, out=buffers)
         for mask in (fixed.mask, self._warped_mask(moving)):
             valid = valid if mask is None else valid * mask
-        data.requires_grad_()
+        if term.squared and self.rule.gradient == "warped":
+            value = mean_square_pull(fixed.data, data, valid, metric, out=out)
+            return float(value.sum()) / len(data)
+        data = data.detach().requires_grad_()
         value = term.compare(fixed, Image(data, fixed.grid, valid)).sum()
         (slope,) = torch.autograd.grad(value, data)
         if self.rule.gradient == "moving":

@@ -36,12 +36,12 @@ def along(line, radius, count, out):
     for k in range(size):
         out[k] = line[k]
     for q in range(1, min(radius, size - 1) + 1):
-        below, above, middle = line[: size - q], line[q:], out
+        before, after = line[: size - q], line[q:]
+        start, end = out[: size - q], out[q:]
         for k in range(size - q):
-            middle[k] += above[k]
-        middle = out[q:]
+            start[k] += after[k]
         for k in range(size - q):
-            middle[k] += below[k]
+            end[k] += before[k]
         for k in range(q):
             out[k] += line[0]
             out[size - 1 - k] += line[size - 1]
