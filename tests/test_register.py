@@ -123,18 +123,29 @@ def test_identical_images_with_the_header_hardly_move(small):
     assert evaluate(result).regularity.folding_percent == 0
 
 
+@pytest.fixture(scope="module")
+def large():
+    return Case((64, 64, 64), seed=1)
+
+
 @pytest.mark.parametrize("seed", [1, 3, 4])
-def test_another_contrast_is_noticed(seed):
-    case = Case((36, 36, 36), seed=1)
-    result = register(case.fixed, remap(case.moving, seed=seed, noise=0.02), initial=case.start)
+def test_another_contrast_is_noticed(large, seed):
+    result = register(large.fixed, remap(large.moving, seed=seed, noise=0.02), initial=large.start)
     assert result.settings["objective"] == PRESETS["brain-multimodal"].objective
-    assert case.error(result.transform) < 1
+    assert large.error(result.transform) < 1
 
 
-def test_the_same_contrast_is_noticed():
-    case = Case((36, 36, 36), seed=1)
-    result = register(case.fixed, case.moving, initial=case.start)
+def test_the_same_contrast_is_noticed(large):
+    result = register(large.fixed, large.moving, initial=large.start)
     assert result.settings["objective"] == PRESETS["brain-mr"].objective
+    assert result.settings["steps"] == list(PRESETS["brain-mr"].steps)
+
+
+@pytest.mark.parametrize("preset", ["auto", "fast"])
+def test_a_small_image_is_noticed(small, preset):
+    result = register(small.fixed, small.moving, preset=preset, initial="header")
+    assert result.settings["optimisers"] == list(PRESETS["small"].optimisers)
+    assert result.settings["steps"] == list(PRESETS[preset].steps or PRESETS["small"].steps)
 
 
 @pytest.mark.parametrize("preset", ["brain-mr", "brain-multimodal", "abdomen"])

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 MONOMODAL = (
-    "compositive(update=3.0, field=1.0, gradient='moving')",
-    "compositive(update=2.0, field=0.55, gradient='moving')",
-    "compositive(update=1.0, field=0.42, gradient='moving')",
+    "compositive(update=2.0, field=1.0, gradient='moving')",
+    "compositive(update=1.5, field=0.5, gradient='moving')",
+    "compositive(update=1.0, field=0.4, gradient='moving')",
 )
 CLOSE = (
     "compositive(update=1.7, field=0.7, gradient='moving')",
@@ -17,6 +17,11 @@ MULTIMODAL = (
     "compositive(update=2.0, field=1.5)",
     "compositive(update=2.0, field=1.5)",
 )
+FINE = (
+    "compositive(update=3.0, field=1.5)",
+    "compositive(update=2.0, field=1.0)",
+    "compositive(update=2.0, field=0.8)",
+)
 
 
 @dataclass(frozen=True)
@@ -27,10 +32,12 @@ class Preset:
         about: For whom, one line.
         linear: `rigid` or `affine`: what comes before any deformation.
         transform: The deformation, as text; empty: none.
-        objective: As text; empty: chosen by whether the two contrasts agree.
+        objective: As text; empty: chosen by whether the two contrasts agree, and by how many
+            voxels there are.
         optimisers: One for each level, coarse to fine, as text; empty: chosen with the objective.
         steps: Steps on each level, coarse to fine; each level halves the voxel size of the one
-            before, the last has that of the fixed image. Empty: the search is the answer.
+            before, the last has that of the fixed image. Empty: chosen with the objective; where
+            that is given, the search is the answer.
         window: Hounsfield units outside this range are cut, in images that have values below
             -500; empty: none are.
         search: What finds large motion before the deformation is optimised, as text such as
@@ -42,18 +49,25 @@ class Preset:
     transform: str = "displacement"
     objective: str = ""
     optimisers: tuple[str, ...] = ()
-    steps: tuple[int, ...] = (50, 30, 15)
+    steps: tuple[int, ...] = (50, 30, 10)
     window: tuple[float, ...] = ()
     search: str = ""
 
 
 PRESETS = {
-    "auto": Preset("any pair: looks at the images and decides"),
-    "fast": Preset("any pair, in a fraction of the time", steps=(20, 20, 8)),
+    "auto": Preset("any pair: looks at the images and decides", steps=()),
+    "fast": Preset("any pair, in a fraction of the time", steps=(20, 20, 6)),
     "accurate": Preset(
         "the same contrast, with more time",
         objective="lncc(radius=3) + lncc(radius=6) + 0.6*ngf",
         optimisers=CLOSE,
+        steps=(50, 30, 15),
+    ),
+    "small": Preset(
+        "images of few voxels, such as one structure of the brain, any contrast",
+        objective="ngf + lncc(radius=2)",
+        optimisers=FINE,
+        steps=(50, 50, 30),
     ),
     "brain-mr": Preset(
         "two brains, the same contrast", objective="lncc(radius=4)", optimisers=MONOMODAL

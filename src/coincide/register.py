@@ -28,6 +28,7 @@ from coincide.transforms.linear import Affine, Linear
 from coincide.transforms.transform import Transform
 
 MARGIN = 10.0  # mm kept around the content
+SMALL = 60  # voxels along an axis, on average, below which every detail counts
 AIR = -500.0  # values below this are taken for Hounsfield units
 
 
@@ -208,12 +209,16 @@ def _overlapping(fixed: Content, moving: Content, linear: Linear) -> Image:
 
 
 def _decided(plan: Preset, fixed: Content, warped: Image) -> Preset:
-    """The preset with objective and optimisers chosen by whether the contrasts agree."""
+    """The preset with what it leaves open: chosen by size, and by whether the contrasts agree."""
     if plan.objective:
         return plan
-    name = "brain-mr" if same_contrast(fixed.image, warped) else "brain-multimodal"
-    chosen = PRESETS[name]
-    return replace(plan, objective=chosen.objective, optimisers=chosen.optimisers)
+    if np.prod(fixed.image.grid.shape) < SMALL**fixed.image.dim:
+        chosen = PRESETS["small"]
+    else:
+        same = same_contrast(fixed.image, warped)
+        chosen = PRESETS["brain-mr" if same else "brain-multimodal"]
+    steps = plan.steps or chosen.steps
+    return replace(plan, objective=chosen.objective, optimisers=chosen.optimisers, steps=steps)
 
 
 def _device(name: str) -> torch.device:
