@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from machine import machine
 
-from coincide.kernels.difference import mean_square
+from coincide.kernels.difference import mean_square, mean_square_pull
 from coincide.kernels.histogram import joint_histogram
 from coincide.kernels.lncc import decorrelation
 from coincide.kernels.mind import descriptors
@@ -47,6 +47,7 @@ def tasks(side: int) -> dict[str, tuple[int, Callable[[], object]]]:
     index, scale, spans = np.eye(3, 4), np.eye(3), seen(fixed, RADIUS)
     force, moved = torch.empty_like(field), torch.empty_like(field)
     buffers = torch.empty_like(fixed), torch.empty_like(fixed)
+    channels = [i.repeat(1, 6, 1, 1, 1) for i in (fixed, moving)]
     bins = [i.mul(40 / float(i.max())).add(2) for i in (fixed, moving)]
 
     def with_gradient(measure: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], object]:
@@ -74,6 +75,10 @@ def tasks(side: int) -> dict[str, tuple[int, Callable[[], object]]]:
         "squared difference and its gradient": (
             4,
             with_gradient(lambda w: mean_square(fixed, w, mask)),
+        ),
+        "squared difference of 6 channels and its force": (
+            16,
+            lambda: mean_square_pull(*channels, mask, metric, out=force),
         ),
         "joint histogram and its gradient": (4, with_gradient(histogram)),
         "MIND, 6 channels": (7, lambda: descriptors(fixed, 0 * PAIRS, PAIRS, 1, 1e-3)),

@@ -7,7 +7,10 @@ with job.stage("import"):
     import torch
 
     import coincide as co
+    from coincide.kernels.native.jit import keep_memory
     from coincide.register import register
+
+    keep_memory()  # as the command line does
 
 preset = job.preset if job.variant == "recommended" else job.variant
 initial = "header" if job.linear == "none" else "search"
@@ -22,5 +25,5 @@ with job.stage("export"), torch.no_grad():
 job.finish(
     lps.transpose(3, 2, 1, 0),
     version=co.__version__,
-    settings=f'co.register(fixed, moving, preset="{preset}", initial="{initial}")',
+    settings=f'keep_memory(); co.register(fixed, moving, preset="{preset}", initial="{initial}")',
 )
