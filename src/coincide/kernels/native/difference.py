@@ -4,6 +4,7 @@ import numpy as np
 from numba import prange
 
 from coincide.kernels.native.jit import loop
+from coincide.kernels.native.update import descend, turn
 
 
 @loop
@@ -35,40 +36,22 @@ def squared_pull(fixed, warped, mask, scale, metric, partial, out):
     Volumes are (C, X, Y, Z); central differences, zero at the border.
     """
     channels, X, Y, Z = warped.shape
-    f = warped.dtype.type
-    half = f(0.5) * scale
-    m00, m01, m02 = metric[0, 0] * half, metric[0, 1] * half, metric[0, 2] * half
-    m11, m12, m22 = metric[1, 1] * half, metric[1, 2] * half, metric[2, 2] * half
+    zero, half = warped.dtype.type(0), warped.dtype.type(0.5) * scale
     for row in prange(X * Y):
         i = row // Y
         j = row - i * Y
-        i1, i2 = max(i - 1, 0), min(i + 1, X - 1)
-        j1, j2 = max(j - 1, 0), min(j + 1, Y - 1)
-        gx, gy, gz = np.zeros(Z, warped.dtype), np.zeros(Z, warped.dtype), np.zeros(Z, warped.dtype)
-        s = np.empty(Z, warped.dtype)
+        force = np.zeros((3, Z), warped.dtype)
+        slope = np.empty(Z, warped.dtype)
         m = mask[i, j]
         total = 0.0
         for c in range(channels):
-            w, still = warped[c, i, j], fixed[c, i, j]
+            w, f = warped[c, i, j], fixed[c, i, j]
             for k in range(Z):
-                s[k] = m[k] * (w[k] - still[k])
-            part = f(0)
+                slope[k] = m[k] * (w[k] - f[k])
+            part = zero
             for k in range(Z):
-                part += s[k] * (w[k] - still[k])
+                part += slope[k] * (w[k] - f[k])
             total += np.float64(part)
-            a, b = warped[c, i1, j], warped[c, i2, j]
-            for k in range(Z):
-                gx[k] -= s[k] * (b[k] - a[k])
-            a, b = warped[c, i, j1], warped[c, i, j2]
-            for k in range(Z):
-                gy[k] -= s[k] * (b[k] - a[k])
-            for k in range(1, Z - 1):
-                gz[k] -= s[k] * (w[k + 1] - w[k - 1])
+            descend(slope, warped[c], i, j, force)
         partial[row] = total
-        u, v, t = out[0, i, j], out[1, i, j], out[2, i, j]
-        for k in range(Z):
-            u[k] = m00 * gx[k] + m01 * gy[k] + m02 * gz[k]
-        for k in range(Z):
-            v[k] = m01 * gx[k] + m11 * gy[k] + m12 * gz[k]
-        for k in range(Z):
-            t[k] = m02 * gx[k] + m12 * gy[k] + m22 * gz[k]
+        turn(force, metric, half, i, j, out)

@@ -3,7 +3,34 @@
 import numpy as np
 from numba import prange
 
-from coincide.kernels.native.jit import loop
+from coincide.kernels.native.jit import inline, loop
+
+
+@inline
+def descend(slope, volume, i, j, force):
+    """Subtract, in row (i, j), slope times twice the gradient of (X, Y, Z) from `force` (3, Z)."""
+    X, Y, Z = volume.shape
+    gx, gy, gz = force
+    w = volume[i, j]
+    a, b = volume[max(i - 1, 0), j], volume[min(i + 1, X - 1), j]
+    for k in range(Z):
+        gx[k] -= slope[k] * (b[k] - a[k])
+    d, e = volume[i, max(j - 1, 0)], volume[i, min(j + 1, Y - 1)]
+    for k in range(Z):
+        gy[k] -= slope[k] * (e[k] - d[k])
+    for k in range(1, Z - 1):
+        gz[k] -= slope[k] * (w[k + 1] - w[k - 1])
+
+
+@inline
+def turn(force, metric, scale, i, j, out):
+    """Row (i, j) of out (3, X, Y, Z) = scale · metric · force."""
+    gx, gy, gz = force
+    for axis in range(3):
+        line = out[axis, i, j]
+        u, v, t = scale * metric[axis, 0], scale * metric[axis, 1], scale * metric[axis, 2]
+        for k in range(line.size):
+            line[k] = u * gx[k] + v * gy[k] + t * gz[k]
 
 
 @loop
@@ -11,30 +38,13 @@ def pull(slope, warped, metric, out):
     """Out = -metric · sum_c slope_c ∇warped_c: central differences, zero at the border."""
     channels, X, Y, Z = warped.shape
     half = warped.dtype.type(0.5)
-    m00, m01, m02 = metric[0, 0] * half, metric[0, 1] * half, metric[0, 2] * half
-    m11, m12, m22 = metric[1, 1] * half, metric[1, 2] * half, metric[2, 2] * half
     for row in prange(X * Y):
         i = row // Y
         j = row - i * Y
-        i1, i2 = max(i - 1, 0), min(i + 1, X - 1)
-        j1, j2 = max(j - 1, 0), min(j + 1, Y - 1)
-        gx = np.zeros(Z, warped.dtype)
-        gy = np.zeros(Z, warped.dtype)
-        gz = np.zeros(Z, warped.dtype)
+        force = np.zeros((3, Z), warped.dtype)
         for c in range(channels):
-            s, w = slope[c, i, j], warped[c, i, j]
-            a, b = warped[c, i1, j], warped[c, i2, j]
-            d, e = warped[c, i, j1], warped[c, i, j2]
-            for k in range(Z):
-                gx[k] -= s[k] * (b[k] - a[k])
-                gy[k] -= s[k] * (e[k] - d[k])
-            for k in range(1, Z - 1):
-                gz[k] -= s[k] * (w[k + 1] - w[k - 1])
-        u, v, t = out[0, i, j], out[1, i, j], out[2, i, j]
-        for k in range(Z):
-            u[k] = m00 * gx[k] + m01 * gy[k] + m02 * gz[k]
-            v[k] = m01 * gx[k] + m11 * gy[k] + m12 * gz[k]
-            t[k] = m02 * gx[k] + m12 * gy[k] + m22 * gz[k]
+            descend(slope[c, i, j], warped[c], i, j, force)
+        turn(force, metric, half, i, j, out)
 
 
 @loop
