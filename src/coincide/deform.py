@@ -15,7 +15,7 @@ from coincide.optimise.loop import optimise
 from coincide.optimise.optimiser import Optimiser
 from coincide.optimise.settle import settled
 from coincide.optimise.syn import SyN
-from coincide.presets import MULTIMODAL, Preset
+from coincide.presets import CALM, Preset
 from coincide.registration import Step
 from coincide.registry import build
 from coincide.search.search import Found, Search
@@ -110,7 +110,7 @@ def _rules(
         return optimiser
     if not isinstance(transform, Displacement | Symmetric):
         return "adam(rate=0.2)"
-    texts = plan.optimisers or MULTIMODAL
+    texts = plan.optimisers or CALM
     first = len(plan.steps) - len(texts)
     rules = [build(texts[max(0, n - first)], Optimiser) for n in range(len(plan.steps))]
     return [_halved(rule) for rule in rules] if isinstance(transform, Symmetric) else rules

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 MONOMODAL = (
     "compositive(update=2.0, field=1.0, gradient='moving')",
     "compositive(update=1.5, field=0.5, gradient='moving')",
-    "compositive(update=1.0, field=0.4, gradient='moving')",
+    "compositive(step=1.5, update=1.0, field=0.4, gradient='moving')",
 )
 CLOSE = (
     "compositive(update=1.7, field=0.7, gradient='moving')",
@@ -13,6 +13,11 @@ CLOSE = (
     "compositive(update=1.0, field=0.38, gradient='moving')",
 )
 MULTIMODAL = (
+    "compositive(update=3.0, field=1.5)",
+    "compositive(update=3.5, field=1.1)",
+    "compositive(step=1.2, update=2.0, field=1.7)",
+)
+CALM = (
     "compositive(update=3.0, field=1.5)",
     "compositive(update=2.0, field=1.5)",
     "compositive(update=2.0, field=1.5)",
@@ -56,7 +61,7 @@ class Preset:
 
 PRESETS = {
     "auto": Preset("any pair: looks at the images and decides", steps=()),
-    "fast": Preset("any pair, in a fraction of the time", steps=(20, 20, 6)),
+    "fast": Preset("any pair, in a fraction of the time", steps=(20, 20, 4)),
     "accurate": Preset(
         "the same contrast, with more time",
         objective="lncc(radius=3) + lncc(radius=6) + 0.6*ngf",
@@ -70,15 +75,21 @@ PRESETS = {
         steps=(50, 50, 30),
     ),
     "brain-mr": Preset(
-        "two brains, the same contrast", objective="lncc(radius=4)", optimisers=MONOMODAL
+        "two brains, the same contrast",
+        objective="lncc(radius=4)",
+        optimisers=MONOMODAL,
+        steps=(50, 30, 8),
     ),
     "brain-multimodal": Preset(
-        "brains of different contrast", objective="ngf + lncc(radius=2)", optimisers=MULTIMODAL
+        "brains of different contrast",
+        objective="ngf + lncc(radius=2)",
+        optimisers=MULTIMODAL,
+        steps=(30, 20, 6),
     ),
     "lung-ct": Preset(
         "one chest, breathed in and out",
         objective="ngf + lncc(radius=2)",
-        optimisers=MULTIMODAL,
+        optimisers=CALM,
         window=(-1000.0, 500.0),
     ),
     "abdomen": Preset(
@@ -96,9 +107,7 @@ PRESETS = {
         optimisers=("compositive(update=3.0, field=0.6, gradient='moving')",),
         steps=(200, 200),
     ),
-    "histology": Preset(
-        "stained sections", objective="ngf + lncc(radius=4)", optimisers=MULTIMODAL
-    ),
+    "histology": Preset("stained sections", objective="ngf + lncc(radius=4)", optimisers=CALM),
     "rigid": Preset("one body part of one person, any contrast", linear="rigid", transform=""),
     "affine": Preset("a first, global alignment, any contrast", transform=""),
 }

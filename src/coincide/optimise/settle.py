@@ -39,58 +39,62 @@ def unfolded(field: Field, grid: Grid, *, rounds: int = 20) -> Field:
         rounds: Largest number of passes; each smooths a neighbourhood of what still folds.
     """
     field = field.clone()
+    low = determinant(field, grid) < LEAST
     for count in range(rounds):
-        low = determinant(field, grid) < LEAST
-        if not bool(low.any()):
+        places = torch.nonzero(low)[:, 2:]
+        if not len(places):
             break
-        start, stop = _box(low, reach=8)
+        start, stop = _box(places, grid.shape, reach=8)
         box = (slice(None), slice(None), *(slice(a, b) for a, b in zip(start, stop, strict=True)))
         sigma = 1.0 + 0.1 * count
         part = field[box].contiguous()
         weight = gaussian(low[box].float(), [1.5] * grid.dim).mul_(8).clamp_max_(1)
-        field[box] = torch.lerp(part, gaussian(part, [sigma] * grid.dim), weight)
+        field[box] = part = torch.lerp(part, gaussian(part, [sigma] * grid.dim), weight)
+        # nothing has changed where the weight is zero, as at the faces of the box
+        low[box] = (determinant(part, grid.crop(start, stop)) < LEAST) & (weight > 0)
     return field
 
 
 def _faded(fields: list[Field], grid: Grid) -> tuple[list[Field], Grid]:
     """Fields without folds that fade to zero on one wider grid."""
     fields = [unfolded(field.detach(), grid) for field in fields]
-    border = max(_border(field) for field in fields)
-    pad = [
-        int(np.ceil(2.5 * border / s)) + 2 if n > 1 else 0
-        for n, s in zip(grid.shape, grid.spacing, strict=True)
+    border = np.max([_border(field) for field in fields], 0)
+    pad = np.ceil(2.5 * border / grid.spacing[:, None]).astype(int) + 2
+    pad[np.array(grid.shape) == 1] = 0
+    wide = grid.crop((-pad[:, 0]).tolist(), (grid.shape + pad[:, 1]).tolist())
+    sides = pad[::-1].ravel().tolist()
+    grown = [torch.nn.functional.pad(field, sides, mode="replicate") for field in fields]
+    for field in grown:
+        _fade(field, pad)
+    return grown, wide
+
+
+def _fade(grown: Field, pad: np.ndarray) -> None:
+    """Bring to zero, in place, what lies beyond each face: pad (D, 2) voxels."""
+    for axis, (before, after) in enumerate(pad.tolist(), start=2):
+        shape = [-1 if d == axis else 1 for d in range(grown.ndim)]
+        grown.narrow(axis, 0, before).mul_(_ramp(before).view(shape))
+        last = grown.shape[axis] - after
+        grown.narrow(axis, last, after).mul_(_ramp(after).flip(0).view(shape))
+
+
+def _ramp(count: int) -> torch.Tensor:
+    """From 0 smoothly towards 1."""
+    rise = torch.arange(count) / max(count, 1)
+    return rise * rise * (3 - 2 * rise)
+
+
+def _border(field: Field) -> np.ndarray:
+    """Longest displacement on the first and on the last face across each axis, (D, 2) mm."""
+    size = [
+        [float(field.select(axis, end).square().sum(1).max()) for end in (0, -1)]
+        for axis in range(2, field.ndim)
     ]
-    wide = grid.crop([-p for p in pad], [n + p for n, p in zip(grid.shape, pad, strict=True)])
-    sides = [p for p in reversed(pad) for _ in range(2)]
-    return [
-        _faded_out(torch.nn.functional.pad(field, sides, mode="replicate"), pad) for field in fields
-    ], wide
+    return np.sqrt(size)
 
 
-def _faded_out(grown: Field, pad: list[int]) -> Field:
-    for axis, p in enumerate(pad, start=2):
-        n = grown.shape[axis]
-        away = torch.arange(n).clamp_max(p).minimum((n - 1 - torch.arange(n)).clamp_max(p))
-        fade = away / p if p else torch.ones(n)
-        fade = fade * fade * (3 - 2 * fade)
-        grown.mul_(fade.view([-1 if d == axis else 1 for d in range(grown.ndim)]))
-    return grown
-
-
-def _border(field: Field) -> float:
-    size = field.square().sum(1)
-    faces = [
-        size.select(axis, end).max()
-        for axis in range(1, size.ndim)
-        if size.shape[axis] > 1
-        for end in (0, -1)
-    ]
-    return float(torch.stack(faces).max().sqrt())
-
-
-def _box(where: torch.Tensor, reach: int) -> tuple[list[int], list[int]]:
-    """First and one past the last voxel, along each axis, of what is within reach of `where`."""
-    places = torch.nonzero(where)[:, 2:]
+def _box(places: torch.Tensor, shape: tuple[int, ...], reach: int) -> tuple[list[int], list[int]]:
+    """First and one past the last voxel, along each axis, within reach of places (N, D)."""
     start = (places.amin(0) - reach).clamp_min(0)
-    stop = torch.minimum(places.amax(0) + 1 + reach, torch.tensor(where.shape[2:]))
+    stop = torch.minimum(places.amax(0) + 1 + reach, torch.tensor(shape))
     return start.tolist(), stop.tolist()
