@@ -61,7 +61,7 @@ class Preset:
 
 PRESETS = {
     "auto": Preset("any pair: looks at the images and decides", steps=()),
-    "fast": Preset("any pair, in a fraction of the time", steps=(20, 20, 4)),
+    "fast": Preset("any pair, in a fraction of the time", steps=(20, 20, 5)),
     "accurate": Preset(
         "the same contrast, with more time",
         objective="lncc(radius=3) + lncc(radius=6) + 0.6*ngf",
