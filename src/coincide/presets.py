@@ -17,6 +17,7 @@ MULTIMODAL = (
     "compositive(update=3.5, field=1.1)",
     "compositive(step=1.2, update=2.0, field=1.7)",
 )
+# where nothing is known of the anatomy, or a level has few voxels
 CALM = (
     "compositive(update=3.0, field=1.5)",
     "compositive(update=2.0, field=1.5)",

@@ -17,7 +17,7 @@ def settled(transform: Displacement | Symmetric) -> Displacement | Symmetric:
     """The field, or both halves, without folds and brought to zero around the grid.
 
     A field that ends abruptly would fold where it meets the undisturbed outside, so the grid is
-    widened and the border value fades over a distance of two and a half times its length.
+    widened, and beyond each face its value fades over two and a half times the longest there.
 
     Args:
         transform: What lies on the working grid, mm.
