@@ -1,10 +1,14 @@
 """Coincide brings images of the same anatomy into one coordinate system."""
 
+import gc
 import os
 
 # torch and numba each have a pool of threads; one that spins while it waits for work would hold the
 # cores that the other needs. Both read this once, when they are first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# importing makes many objects that stay; looking for garbage among them takes a third of the time
+_COLLECTING = gc.isenabled()
+gc.disable()
 
 from coincide.alignment import Alignment
 from coincide.evaluate.evaluate import evaluate
@@ -21,6 +25,9 @@ from coincide.report.page import write_report
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.space.pyramid import Level
+
+if _COLLECTING:
+    gc.enable()
 
 __all__ = [
     "LEVELS",

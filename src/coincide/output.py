@@ -1,7 +1,7 @@
 """Output: the folder that a registration leaves behind."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from coincide.files.itk import read_transform, write_transform
 from coincide.files.write import write_image
 from coincide.registration import Registration
 from coincide.report.page import write_report
+from coincide.space.grid import Grid
+from coincide.transforms.transform import Transform
 
 TOLERANCE = 0.01  # mm by which a transform read back may differ
 
@@ -50,28 +52,29 @@ def save(
         raise OSError(
             f"cannot make the folder {folder}: {error.strerror}; choose another with --out"
         ) from error
-    jobs: list[Callable[[], Any]] = [
-        lambda: write_image(result.warped, folder / "warped.nii.gz"),
-        lambda: _transform(result.transform, result, folder / "transform.h5"),
-        lambda: _transform(result.inverse, result, folder / "inverse.h5"),
-        lambda: _text(tomli_w.dumps(dict(settings or result.settings)), folder / "settings.toml"),
-        lambda: _text(json.dumps(scores or {}, indent=2), folder / "scores.json"),
-    ]
-    if report:
-        jobs.insert(0, lambda: write_report([result], folder / "report.html", scores=[scores]))
-    # the compiled loops are not made to be entered from two threads: only writing is shared out
-    _ = result.warped
-    with ThreadPoolExecutor(1) as pool:
-        for job in [pool.submit(job) for job in jobs]:
+    warped, grid = result.warped, result.fixed.grid
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [
+            pool.submit(write_image, warped, folder / "warped.nii.gz"),
+            pool.submit(_transform, result.transform, folder / "transform.h5", grid),
+            pool.submit(_transform, result.inverse, folder / "inverse.h5", grid),
+            pool.submit(
+                _text, tomli_w.dumps(dict(settings or result.settings)), folder / "settings.toml"
+            ),
+            pool.submit(_text, json.dumps(scores or {}, indent=2), folder / "scores.json"),
+        ]
+        if report:
+            write_report([result], folder / "report.html", scores=[scores])
+        for job in jobs:
             job.result()
     return folder
 
 
-def _transform(transform: Any, result: Registration, path: Path) -> None:
-    write_transform(transform, path, grid=result.fixed.grid)
+def _transform(transform: Transform, path: Path, grid: Grid) -> None:
+    """Write a transform, and compare what is read back at some points of the grid."""
+    write_transform(transform, path, grid=grid)
     back = read_transform(path)
     generator = torch.Generator().manual_seed(0)
-    grid = result.fixed.grid
     index = torch.rand(200, grid.dim, generator=generator, dtype=torch.float64).numpy()
     points = torch.as_tensor(grid.to_world(index * grid.shape))[None]
     with torch.no_grad():

@@ -1,5 +1,6 @@
 """The `coincide` command."""
 
+import gc
 import sys
 import traceback
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     could not be written (the message says what, and what would work); 2 the command line is wrong.
     """
     keep_memory()
+    gc.freeze()  # nothing imported becomes garbage, so neither the run nor its end looks there
     try:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,

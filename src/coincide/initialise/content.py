@@ -40,11 +40,12 @@ def content(image: Image, *, margin: float, name: str) -> Content:
     Raises:
         ValueError: if the image is constant, or its mask is empty.
     """
-    data = image.data.float().mean(1, keepdim=True)
+    data = image.data.float()
+    data = data if data.shape[1] == 1 else data.mean(1, keepdim=True)
     if image.mask is not None and not bool((image.mask > 0).any()):
         raise ValueError(f"the {name} mask is empty; give a mask with voxels above 0, or none")
     counted = data if image.mask is None else data[image.mask > 0]
-    values = counted.flatten()[:: max(1, counted.numel() // 500_000)].double()
+    values = counted.flatten()[_some(counted.numel())].double()
     low, high = (float(q) for q in torch.quantile(values, torch.tensor([0.001, 0.999]).double()))
     if high <= low:
         low, high = float(values.min()), float(values.max())
@@ -53,20 +54,24 @@ def content(image: Image, *, margin: float, name: str) -> Content:
             f"the {name} image is constant ({low:g} everywhere): there is nothing to register; "
             "check that the right file and frame were given"
         )
-    unit = ((data - low) / (high - low)).clamp(0, 1)
+    unit = data.sub(low).div_(high - low).clamp_(0, 1)
     smooth = gaussian(unit, [min(1.0, n / 8) if n > 1 else 0.0 for n in image.grid.shape])
-    threshold = 0.5 * otsu(smooth.flatten()[:: max(1, smooth.numel() // 500_000)].numpy())
+    threshold = 0.5 * otsu(smooth.flatten()[_some(smooth.numel())].numpy())
     inside = smooth > threshold
     if image.mask is not None:
         inside = inside & (image.mask > 0)
-    inside_values = unit[inside]
-    picked = inside_values[:: max(1, inside_values.numel() // 500_000)].double()
-    high = float(torch.quantile(picked, 0.999)) or 1.0
-    unit = (unit / high).clamp_max(1)
+    few = _some(int(inside.sum()))
+    high = float(torch.quantile(unit.flatten()[few][inside.flatten()[few]].double(), 0.999)) or 1.0
     start, stop = _box(inside[0, 0], image.grid, margin)
     cropped = Image(unit, image.grid, image.mask).crop(start, stop)
+    cropped = cropped.with_data(cropped.data.div(high).clamp_max_(1))
     box = (slice(None), slice(None), *(slice(a, b) for a, b in zip(start, stop, strict=True)))
     return Content(cropped, inside[box].float(), start, stop)
+
+
+def _some(count: int) -> slice:
+    """About half a million of so many values; the step is odd, so that it leaves no rows out."""
+    return slice(None, None, count // 500_000 | 1)
 
 
 def _box(

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -18,17 +19,23 @@ FAST = {"contract", "arcp", "reassoc", "nsz", "afn", "ninf"}
 LOOP = {"parallel": True, "cache": True, "fastmath": FAST, "error_model": "numpy", "nogil": True}
 INLINE = {"inline": "always", "fastmath": FAST, "error_model": "numpy"}
 _announced: list[bool] = []
+_ONE = threading.RLock()
 
 
 def loop(function: Callable) -> Callable:
-    """Compile a parallel loop at its first call and keep the machine code on disk."""
+    """Compile a parallel loop at its first call and keep the machine code on disk.
+
+    It may be called from several threads, which then take turns: not every threading layer of
+    Numba can be entered twice.
+    """
     compiled = numba.njit(**LOOP)(function)
 
     @wraps(function)
     def call(*arguments: Any) -> Any:
-        if not _announced and not compiled.signatures:
-            _announce(compiled)
-        return compiled(*arguments)
+        with _ONE:
+            if not _announced and not compiled.signatures:
+                _announce(compiled)
+            return compiled(*arguments)
 
     return call
 

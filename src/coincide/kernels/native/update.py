@@ -35,7 +35,10 @@ def turn(force, metric, scale, i, j, out):
 
 @loop
 def pull(slope, warped, metric, out):
-    """Out = -metric · sum_c slope_c ∇warped_c: central differences, zero at the border."""
+    """Out = -metric · sum_c slope_c ∇warped_c, central differences.
+
+    At the border: half of the one-sided difference along the first two axes, zero along the last.
+    """
     channels, X, Y, Z = warped.shape
     half = warped.dtype.type(0.5)
     for row in prange(X * Y):
