@@ -21,15 +21,14 @@ def metric(dim):
 
 
 def slopes(values):
-    """Central differences of (*S) in voxels, zero on the outermost voxels of each axis."""
+    """Central differences of (*S) in voxels, the border continued."""
     parts = []
     for axis in range(values.ndim):
         slope = np.gradient(values, axis=axis)
-        # at the border half of the one-sided difference is the border value continued
         edge = [slice(None)] * values.ndim
         for end in (0, -1):
             edge[axis] = end
-            slope[tuple(edge)] *= 0.5 if axis < values.ndim - 1 else 0
+            slope[tuple(edge)] *= 0.5
         parts.append(slope)
     return np.stack(parts)
 

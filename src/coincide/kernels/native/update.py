@@ -20,6 +20,9 @@ def descend(slope, volume, i, j, force):
         gy[k] -= slope[k] * (e[k] - d[k])
     for k in range(1, Z - 1):
         gz[k] -= slope[k] * (w[k + 1] - w[k - 1])
+    if Z > 1:
+        gz[0] -= slope[0] * (w[1] - w[0])
+        gz[-1] -= slope[-1] * (w[-1] - w[-2])
 
 
 @inline
@@ -35,10 +38,7 @@ def turn(force, metric, scale, i, j, out):
 
 @loop
 def pull(slope, warped, metric, out):
-    """Out = -metric · sum_c slope_c ∇warped_c, central differences.
-
-    At the border: half of the one-sided difference along the first two axes, zero along the last.
-    """
+    """Out = -metric · sum_c slope_c ∇warped_c: central differences, border continued."""
     channels, X, Y, Z = warped.shape
     half = warped.dtype.type(0.5)
     for row in prange(X * Y):
@@ -87,3 +87,6 @@ def compose(field, update, step, out):
                 line[k] = u[k] + step * (w[k] + half * slope)
             for k in range(1, Z - 1):
                 line[k] += half * step * wz[k] * (u[k + 1] - u[k - 1])
+            if Z > 1:
+                line[0] += half * step * wz[0] * (u[1] - u[0])
+                line[-1] += half * step * wz[-1] * (u[-1] - u[-2])

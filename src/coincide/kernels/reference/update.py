@@ -19,18 +19,9 @@ def differences(volume: Volume) -> Tensor:
     return torch.stack(slopes, 2)
 
 
-def inner_differences(volume: Volume) -> Tensor:
-    """The same, without slope where the last axis ends."""
-    slopes = differences(volume)
-    slopes[:, :, -1, ..., 0] = 0
-    slopes[:, :, -1, ..., -1] = 0
-    return slopes
-
-
 def pull(slope: Volume, warped: Volume, metric: np.ndarray, *, out: Field) -> Field:
     """Force that lowers the cost; see `coincide.kernels.update`."""
-    inner = inner_differences(warped)
-    gradient = -(slope[:, :, None] * inner).sum(1)
+    gradient = -(slope[:, :, None] * differences(warped)).sum(1)
     return out.copy_(torch.einsum("de,be...->bd...", tensor(metric, warped), gradient))
 
 
@@ -41,5 +32,4 @@ def largest(field: Field, metric: np.ndarray) -> Tensor:
 
 def compose(field: Field, update: Field, step: float, *, out: Field) -> Field:
     """First-order composition."""
-    inner = inner_differences(field)
-    return out.copy_(field + step * (update + (inner * update[:, None]).sum(2)))
+    return out.copy_(field + step * (update + (differences(field) * update[:, None]).sum(2)))

@@ -20,15 +20,14 @@ def difference(volume, p, at, n, step, inside):
 
 @triton.jit
 def differences(volume, p, X, Y, Z, inside):
-    """The same along three axes; zero on the outermost voxels of the last."""
+    """The same along three axes."""
     row = p // Z
     k = p - row * Z
     i = row // Y
     j = row - i * Y
-    inner = inside & (k > 0) & (k < Z - 1)
     x = difference(volume, p, i, X, Y * Z, inside)
     y = difference(volume, p, j, Y, Z, inside)
-    return x, y, difference(volume, p, k, Z, 1, inner)
+    return x, y, difference(volume, p, k, Z, 1, inside)
 
 
 @triton.jit(do_not_specialize=SIZES)
