@@ -1,5 +1,6 @@
 """register(): small phantoms under a known deformation come back, and bad pairs are refused."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import nibabel as nib
@@ -170,6 +171,15 @@ def test_the_same_run_gives_the_same_bits(small, first):
         assert torch.equal(one(small.points), other(small.points))
     assert torch.equal(first.warped.data, again.warped.data)
     assert [s.cost for s in first.history] == [s.cost for s in again.history]
+
+
+def test_several_threads_may_register_at_once(small, first):
+    def again(_):
+        return register(small.fixed, small.moving, preset=SHORT, initial="header")
+
+    with ThreadPoolExecutor(3) as pool:
+        for result in pool.map(again, range(6)):
+            assert torch.equal(result.warped.data, first.warped.data)
 
 
 def test_own_preset_and_header(small, first):

@@ -1,5 +1,6 @@
 """LNCC: mean squared local correlation and its gradient in two sliding passes."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -81,12 +82,18 @@ class _LNCC(Function):
         return None, scaled(stored, gradients[0]), None, None, None
 
 
-_buffers: dict[int, np.ndarray] = {}
+class _Kept(threading.local):
+    """Working memory kept between calls of a thread: fresh pages cost more than the arithmetic."""
+
+    def __init__(self):
+        self.arrays: dict[int, np.ndarray] = {}
+
+
+_kept = _Kept()
 
 
 def _buffer(number: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Working memory kept between calls: fresh pages cost more than the arithmetic."""
-    kept = _buffers.get(number)
+    kept = _kept.arrays.get(number)
     if kept is None or kept.shape != shape or kept.dtype != dtype:
-        kept = _buffers[number] = np.empty(shape, dtype)
+        kept = _kept.arrays[number] = np.empty(shape, dtype)
     return kept
