@@ -189,6 +189,19 @@ def test_an_option_overrules_the_settings(folder, run):
     np.testing.assert_allclose(transform.numpy(), np.eye(4), atol=1e-6)
 
 
+def test_levels_are_set_one_by_one(folder, tmp_path, capsys):
+    given = ("--steps", "6,4", "--objective", "mse; ngf", "--preset", "brain-mr")
+    images = (folder / "fixed image.nii.gz", folder / "moving image.nii.gz")
+    out = ("--initial", "header", "--out", tmp_path, "--report", "False")
+    coincide("register", *images, *given, *out)
+    assert "level 0 used its 6 steps, level 1 used its 4 steps" in capsys.readouterr().out
+    settings = tomllib.loads((tmp_path / "settings.toml").read_text())
+    assert (settings["steps"], settings["objective"]) == ("6,4", "mse; ngf")
+    with pytest.raises(SystemExit):
+        coincide("register", *images, "--steps", "many", *out)
+    assert "steps are numbers, such as \"50,30,10\", not 'many'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("term", "files", "scores"),
     [("labels", "labels.nii.gz", "overlap"), ("landmarks", "points.csv", "landmarks")],

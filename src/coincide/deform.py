@@ -1,7 +1,7 @@
 """Deform: what comes after the linear map: search, optimise, settle."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,8 +54,8 @@ def deform(
     plan: Preset,
     *,
     transform: str | Transform,
-    objective: Objective,
-    optimiser: str | Optimiser | None,
+    objective: Sequence[Objective],
+    optimiser: str | Optimiser | Sequence[str | Optimiser] | None,
     device: torch.device,
     watch: Callable[[Step], None],
 ) -> Deformed:
@@ -66,8 +66,8 @@ def deform(
         linear: Fixed-world to moving-world points.
         plan: Search, optimisers and steps.
         transform: The deformation, a part or text.
-        objective: What is minimised.
-        optimiser: One for all levels; None: those of the plan, or what suits the transform.
+        objective: What is minimised; one for all levels, or one for each.
+        optimiser: The same; None: those of the plan, or what suits the transform.
         device: Where to optimise.
         watch: Called after every step.
 
@@ -75,7 +75,7 @@ def deform(
         ValueError: if optimiser and transform do not go together.
     """
     start = time.perf_counter()
-    target = objective.followed_by(linear, device)
+    targets = [one.followed_by(linear, device) for one in objective]
     part = build(transform, Transform) if isinstance(transform, str) else transform
     rules = _rules(plan, part, optimiser)
     pair = _working(*contents, linear, device)
@@ -92,7 +92,7 @@ def deform(
         start = time.perf_counter()
     levels = _levels(pair[0], plan.steps)
     part = part if levels else part.on(pair[0].grid)
-    found = optimise(*pair, part, cost=target, optimiser=rules, levels=levels, watch=watch)
+    found = optimise(*pair, part, cost=targets, optimiser=rules, levels=levels, watch=watch)
     deformation = found.transform.to("cpu")
     if isinstance(deformation, Displacement | Symmetric):
         deformation = settled(deformation)
@@ -103,8 +103,10 @@ def deform(
 
 
 def _rules(
-    plan: Preset, transform: Transform, optimiser: str | Optimiser | None
-) -> str | Optimiser | list[Optimiser]:
+    plan: Preset,
+    transform: Transform,
+    optimiser: str | Optimiser | Sequence[str | Optimiser] | None,
+) -> str | Optimiser | Sequence[str | Optimiser]:
     """One optimiser a level: what was given, the preset's, or what suits the transform."""
     if optimiser is not None:
         return optimiser

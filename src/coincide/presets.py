@@ -59,6 +59,10 @@ class Preset:
     window: tuple[float, ...] = ()
     search: str = ""
 
+    def __post_init__(self):
+        if any(count < 1 for count in self.steps):
+            raise ValueError(f"each level takes 1 step or more, not {self.steps}")
+
 
 PRESETS = {
     "auto": Preset("any pair: looks at the images and decides", steps=()),

@@ -1,7 +1,7 @@
 """Register: the one call."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from coincide.optimise.progress import progress
 from coincide.presets import PRESETS, Preset
 from coincide.presets import preset as find_preset
 from coincide.registration import Candidate, Registration, Step
-from coincide.registry import build
+from coincide.registry import build, every
 from coincide.space.image import Image
 from coincide.transforms.linear import Affine, Linear
 from coincide.transforms.transform import Transform
@@ -37,8 +37,8 @@ def register(
     moving: Any,
     transform: str | Transform | None = None,
     *,
-    objective: str | Objective | Term | None = None,
-    optimiser: str | Optimiser | None = None,
+    objective: str | Objective | Term | Sequence[str | Objective | Term] | None = None,
+    optimiser: str | Optimiser | Sequence[str | Optimiser] | None = None,
     preset: str | Preset = "auto",
     initial: str | Transform = "search",
     device: str = "auto",
@@ -50,6 +50,9 @@ def register(
     deformation is optimised from coarse to fine, from where a search of the preset found the parts
     of the image. What you give overrules the preset.
 
+    Objective and optimiser are one for all levels or one for each, coarse to fine: a sequence, or
+    text divided by semicolons, such as `"lncc(radius=2); ngf; ngf"`.
+
     Args:
         fixed: A path, `Image`, nibabel or SimpleITK image, or an (array, affine) pair.
         moving: The same; any grid.
@@ -57,7 +60,7 @@ def register(
             such as `"rigid"` ends there.
         objective: Text such as `"ngf(eta=0.5) + 0.1*bending"`, or the object. Label maps and
             landmarks take part by `objective("lncc + 0.5*labels").given("labels", fixed, moving)`.
-        optimiser: Text such as `"adam(rate=0.1)"`, for every level.
+        optimiser: Text such as `"adam(rate=0.1)"`.
         preset: A name, see `PRESETS`, or your own `Preset`.
         initial: `search`; `header` trusts the world coordinates of the files; or a transform.
         device: `auto` (CUDA where present), `cpu`, or a torch device, for the deformation.
@@ -77,7 +80,7 @@ def register(
     threads()
     place = _device(device)
     plan = find_preset(preset) if isinstance(preset, str) else preset
-    asked = None if objective is None else _complete(read_objective(objective))
+    asked = None if objective is None else [_complete(o) for o in every(objective)]
     f, m = as_image(fixed), as_image(moving)
     notes = [f"fixed image: {w}" for w in f.warnings] + [f"moving image: {w}" for w in m.warnings]
     if f.image.dim != m.image.dim:
@@ -97,13 +100,13 @@ def register(
         both = _overlapping(shown, other, linear.transform)
         if plan.transform:
             plan = _decided(plan, shown, both)
-            target = read_objective(plan.objective) if asked is None else asked
+            targets = [_complete(o) for o in every(plan.objective)] if asked is None else asked
             found = deform(
                 (shown, other),
                 linear.transform,
                 plan,
                 transform=plan.transform if transform is None else transform,
-                objective=target,
+                objective=targets,
                 optimiser=optimiser,
                 device=place,
                 watch=watch,
@@ -123,8 +126,8 @@ def register(
     settings = {
         "preset": preset if isinstance(preset, str) else "own",
         "transform": plan.transform and str(transform or plan.transform),
-        "objective": str(objective or plan.objective),
-        "optimisers": [str(optimiser)] if optimiser else list(plan.optimisers),
+        "objective": "; ".join(str(o) for o in every(objective or plan.objective)),
+        "optimisers": [str(o) for o in every(optimiser or plan.optimisers)],
         "initial": initial if isinstance(initial, str) else type(initial).__name__,
         "linear": plan.linear,
         "search": plan.search,
@@ -158,8 +161,9 @@ def _overruled(plan: Preset, transform: str | Transform | None) -> Preset:
     return replace(plan, linear=part.name, transform="", search="")  # type: ignore[attr-defined]
 
 
-def _complete(target: Objective) -> Objective:
+def _complete(given: str | Objective | Term) -> Objective:
     """The objective, if every term has what it compares."""
+    target = read_objective(given)
     if target.absent:
         raise ValueError(absent(target.absent[0]))
     return target

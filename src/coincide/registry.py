@@ -5,7 +5,7 @@ import importlib
 import inspect
 import operator
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 FOLDERS = ("transforms", "similarities", "penalties", "search", "optimise")
@@ -34,6 +34,13 @@ def parts(kind: type | tuple[type, ...] = object) -> dict[str, type]:
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"coincide.{folder}.{module.name}")
     return {name: part for name, part in sorted(PARTS.items()) if issubclass(part, kind)}
+
+
+def every(given: Any) -> list[Any]:
+    """What is given for the levels, coarse to fine: a sequence, text with semicolons, or one."""
+    if isinstance(given, str):
+        return [text.strip() for text in given.split(";")]
+    return list(given) if isinstance(given, Sequence) else [given]
 
 
 def build(text: str, kind: type | tuple[type, ...] = object) -> Any:

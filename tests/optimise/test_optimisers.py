@@ -272,6 +272,12 @@ def test_the_number_of_optimisers_must_be_that_of_levels():
         optimise(fixed, moving, "rigid", cost="mse", optimiser=["adam", "lbfgs"], levels=ONE_LEVEL)
 
 
+def test_the_number_of_objectives_must_be_that_of_levels():
+    fixed, moving, _ = pair((12, 12))
+    with pytest.raises(ValueError, match="3 objectives for 1 levels"):
+        optimise(fixed, moving, "rigid", cost="mse; ngf; mse", levels=ONE_LEVEL)
+
+
 def test_every_level_is_watched_and_told():
     fixed, moving, _ = pair((24, 24))
     seen = []

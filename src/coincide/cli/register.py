@@ -21,6 +21,7 @@ from coincide.output import save
 from coincide.presets import Preset
 from coincide.presets import preset as find_preset
 from coincide.register import register as run
+from coincide.registry import every
 from coincide.transforms.transform import Transform
 
 
@@ -38,7 +39,9 @@ class RegisterOptions:
         transform: Deformation, such as "velocity(spacing=4)", "bspline(spacing=8)" or "rigid".
         objective: What is minimised, such as "ngf(eta=0.5) + 0.1*bending", or "lncc + 0.5*labels"
             and "lncc + landmarks" to let the label maps or landmarks take part.
-        optimiser: Such as "adam(rate=0.1)" or "compositive(update=2, field=1)".
+        optimiser: Such as "adam(rate=0.1)" or "compositive(update=2, field=1)"; this and the
+            objective may be one for each level, coarse to fine, divided by semicolons.
+        steps: Most steps on each level, coarse to fine, such as "50,30,10".
         search: What finds large motion first, such as "convex(spacing=6, reach=32)"; none.
         initial: search (any orientation), header (trust the files), or a linear transform file.
         fixed_mask: Where the fixed image counts: weights from 0 to 1, or above 0.
@@ -60,6 +63,7 @@ class RegisterOptions:
     transform: str = ""
     objective: str = ""
     optimiser: str = ""
+    steps: str = ""
     search: str = ""
     initial: str = "search"
     fixed_mask: str = ""
@@ -108,7 +112,7 @@ def register(
         fixed,
         moving,
         options.transform or None,
-        objective=_objective(options.objective, truth),
+        objective=_objectives(options.objective, truth),
         optimiser=options.optimiser or None,
         preset=_preset(options),
         initial=_initial(options.initial),
@@ -122,11 +126,20 @@ def register(
 
 
 def _preset(options: RegisterOptions) -> str | Preset:
-    """The preset, with another search if one is asked for; `none` leaves it out."""
-    if not options.search:
-        return options.preset
-    search = "" if options.search == "none" else options.search
-    return replace(find_preset(options.preset), search=search)
+    """The preset, with another search or other steps; the search `none` leaves it out."""
+    changes: dict[str, Any] = {}
+    if options.search:
+        changes["search"] = "" if options.search == "none" else options.search
+    if options.steps:
+        changes["steps"] = _steps(options.steps)
+    return replace(find_preset(options.preset), **changes) if changes else options.preset
+
+
+def _steps(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f'steps are numbers, such as "50,30,10", not {text!r}') from None
 
 
 def _merged(options: RegisterOptions, settings: Path | None) -> RegisterOptions:
@@ -185,11 +198,12 @@ def _truth(options: RegisterOptions) -> dict[str, Any]:
     return found
 
 
-def _objective(text: str, truth: dict[str, Any]) -> Objective | None:
-    """The objective, its terms given the label maps and landmarks that came with the images."""
-    if not text:
-        return None
-    target = read_objective(text)
+def _objectives(text: str, truth: dict[str, Any]) -> list[Objective] | None:
+    """The objectives, their terms given the label maps and landmarks that came with the images."""
+    return [_given(read_objective(one), truth) for one in every(text)] if text else None
+
+
+def _given(target: Objective, truth: dict[str, Any]) -> Objective:
     for name, kind in (("labels", "labels"), ("landmarks", "points")):
         if name in target.absent:
             if f"fixed_{kind}" not in truth:

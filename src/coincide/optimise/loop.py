@@ -3,17 +3,19 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from coincide.objective import Objective, Term, objective
 from coincide.optimise.optimiser import Optimiser, Problem
 from coincide.registration import Step
-from coincide.registry import build
+from coincide.registry import build, every
 from coincide.space.image import Image
 from coincide.space.pyramid import Level, at
 from coincide.transforms.transform import Transform
 
+T = TypeVar("T")
 LEVELS = (Level(4, 50), Level(2, 30), Level(1, 15))
 
 
@@ -39,8 +41,8 @@ def optimise(
     moving: Image,
     transform: Transform | str,
     *,
-    cost: Objective | Term | str,
-    optimiser: Optimiser | Sequence[Optimiser] | str = "adam",
+    cost: Objective | Term | str | Sequence[Objective | Term | str],
+    optimiser: Optimiser | str | Sequence[Optimiser | str] = "adam",
     levels: Sequence[Level] = LEVELS,
     stage: str = "deformable",
     watch: Callable[[Step], None] | None = None,
@@ -51,26 +53,26 @@ def optimise(
         fixed: Image that stays, (B, C, *S).
         moving: Image that is mapped; any grid.
         transform: The start, a part or text such as `"velocity(spacing=4)"`.
-        cost: The objective, or text such as `"ngf + 0.1*bending"`.
-        optimiser: One for all levels, or one for each.
+        cost: The objective, or text such as `"ngf + 0.1*bending"`; one for all levels, or one for
+            each, in text divided by semicolons.
+        optimiser: The same.
         levels: Coarse to fine.
         stage: Name under which steps are kept.
         watch: Called after every step.
 
     Raises:
-        ValueError: if a part is unknown, or optimiser and transform do not go together.
+        ValueError: if a part is unknown, there are not as many as levels, or optimiser and
+            transform do not go together.
         FloatingPointError: if the cost becomes infinite or not a number.
     """
     begin = time.perf_counter()
     moved: Transform = build(transform, Transform) if isinstance(transform, str) else transform
-    target = objective(cost)
-    rules = [optimiser] * len(levels) if isinstance(optimiser, Optimiser | str) else optimiser
-    if len(rules) != len(levels):
-        raise ValueError(f"{len(rules)} optimisers for {len(levels)} levels; give one, or one each")
+    targets = _each([objective(one) for one in every(cost)], levels, "objectives")
+    rules = [build(one, Optimiser) if isinstance(one, str) else one for one in every(optimiser)]
+    rules = _each(rules, levels, "optimisers")
     history: list[Step] = []
     ended = []
-    for number, (level, rule) in enumerate(zip(levels, rules, strict=True)):
-        rule = build(rule, Optimiser) if isinstance(rule, str) else rule
+    for number, (level, target, rule) in enumerate(zip(levels, targets, rules, strict=True)):
         grid = fixed.grid.shrink(fixed.grid.factors(level.spacing))
         coarse = at(fixed, grid)
         other = at(moving, moving.grid.shrink(moving.grid.factors(level.spacing)))
@@ -94,6 +96,15 @@ def optimise(
         ended.append("converged" if len(costs) < level.steps else f"used its {level.steps} steps")
     levels_text = ", ".join(f"level {n} {how}" for n, how in enumerate(ended))
     return Optimised(moved, tuple(history), f"{stage}: {levels_text}", time.perf_counter() - begin)
+
+
+def _each(given: list[T], levels: Sequence[Level], what: str) -> list[T]:
+    """One for each level."""
+    if len(given) == 1:
+        return given * len(levels)
+    if len(given) != len(levels):
+        raise ValueError(f"{len(given)} {what} for {len(levels)} levels; give one, or one each")
+    return given
 
 
 def converged(costs: Sequence[float], tolerance: float, window: int) -> bool:
