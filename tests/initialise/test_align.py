@@ -6,6 +6,7 @@ import torch
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
+from coincide.files.read import read_image, read_labels
 from coincide.initialise.content import content, otsu
 from coincide.initialise.linear import align
 from coincide.initialise.mask import with_mask
@@ -16,6 +17,7 @@ from coincide.space.image import Image
 from coincide.synthetic.phantoms import centred, textured
 
 SIZE = 28
+LIVER = 5
 
 
 def phantom(dim: int) -> Image:
@@ -290,3 +292,19 @@ def test_the_first_start_is_the_header():
     assert len(header) == 1
     assert np.array_equal(header[0].matrix, np.eye(4))
     assert len({s.name for s in tried}) == len(tried)
+
+
+def middle(labels: Image, label: int) -> np.ndarray:
+    return labels.grid.to_world(np.argwhere(labels.numpy() == label)).mean(0)
+
+
+@pytest.mark.parametrize("margin", [6.0, 10.0])
+def test_a_slab_finds_its_place_in_an_abdomen(real_data, margin):
+    """The livers of two people meet, however tightly the images are cropped."""
+    folder = real_data / "abdomen_ct_mr"
+    mr, ct = (read_image(folder / f"ts_{name}.nii.gz").float() for name in ("MR", "CT"))
+    ct = ct.with_data(ct.data.clamp(-160, 240))
+    matrix = align(*(content(i, margin=margin, name="abdomen") for i in (mr, ct))).transform.numpy()
+    here = middle(read_labels(folder / "ts_MR_labels50.nii.gz"), LIVER)
+    there = middle(read_labels(folder / "ts_CT_labels117.nii.gz"), LIVER)
+    assert np.linalg.norm(matrix[:-1] @ np.append(here, 1) - there) < 40

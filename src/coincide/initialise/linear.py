@@ -28,6 +28,8 @@ STIFFNESS = 0.05  # weight of the stretch of the map beside the similarity
 EDGES = 3.0  # weight of the edges beside the similarity, on the finest level
 BELIEF = 0.02  # cost by which another orientation must be better than that of the header
 APART = 20.0  # degrees between starts that count as different
+PLACES = 3  # positions refined of those that keep the orientation of the header
+ELSEWHERE = 0.15  # share of the size of the content between positions that count as different
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +60,10 @@ def align(
 ) -> Aligned:
     """Find a rigid or affine map without knowing where to start.
 
-    Every start is scored by the similarity at a coarse level; the best few that differ by more
-    than 20 degrees are refined, the two best of these on the next level, the winner to the end,
-    where edges sharpen what histograms leave open.
+    Every start is scored by the similarity at a coarse level. The best few that differ by more
+    than 20 degrees are refined, and some that keep the orientation of the header but lie apart;
+    the two best of these on the next level, the winner to the end, where edges sharpen what
+    histograms leave open.
 
     Args:
         fixed: Content of the fixed image.
@@ -79,12 +82,16 @@ def align(
     first, second = spacings[0], spacings[min(1, len(spacings) - 1)]
     refined = [
         _refine(pairs, _Trial(start, free(start.matrix)), first, 30, target, watch)
-        for _, start in _different(tried)
+        for _, start in _different(tried, fixed)
     ]
     refined.sort(key=_Trial.doubtful)
-    finalists = [_refine(pairs, trial, second, 30, target, watch) for trial in refined[:2]]
+    leader = refined[0].transform.numpy()
+    rivals = [t for t in refined if _apart(t.transform.numpy(), leader, fixed)]
+    finalists = [
+        _refine(pairs, trial, second, 30, target, watch) for trial in (refined[0], *rivals[:1])
+    ]
     finalists.sort(key=_Trial.doubtful)
-    margin = _margin(finalists, refined)
+    margin = _margin(finalists, rivals[1:])
     final = Affine if kind == "affine" else Rigid
     winner = replace(finalists[0], transform=final(finalists[0].transform.numpy()))
     for spacing in spacings[1:-1]:
@@ -171,7 +178,7 @@ def _scored(
     return sorted(scored, key=lambda entry: entry[0])
 
 
-def _different(scored: list[tuple[float, Start]]) -> list[tuple[float, Start]]:
+def _different(scored: list[tuple[float, Start]], fixed: Content) -> list[tuple[float, Start]]:
     chosen: list[tuple[float, Start]] = []
     for value, start in scored:
         turn = _rotation(start.matrix)
@@ -179,12 +186,27 @@ def _different(scored: list[tuple[float, Start]]) -> list[tuple[float, Start]]:
             chosen.append((value, start))
         if len(chosen) == KEPT:
             break
-    # what the header says of the orientation, and of the position too, always has its chance
-    for said in (_upright, lambda start: start.name == "header"):
-        entry = next((entry for entry in scored if said(entry[1])), None)
-        if entry is not None and entry not in chosen:
+    # what the header says of the orientation always has its chance, and where one image shows
+    # less than the other, so have several positions; and what it says of the position too
+    kept = [start.matrix for _, start in chosen if _upright(start)]
+    for entry in scored:
+        start = entry[1]
+        new = _upright(start) and all(_apart(start.matrix, other, fixed) for other in kept)
+        if new and len(kept) < PLACES:
+            kept.append(start.matrix)
             chosen.append(entry)
+    entry = next((entry for entry in scored if entry[1].name == "header"), None)
+    if entry is not None and entry not in chosen:
+        chosen.append(entry)
     return chosen
+
+
+def _apart(one: np.ndarray, other: np.ndarray, fixed: Content) -> bool:
+    """Whether two maps turn the content of the fixed image differently, or put it elsewhere."""
+    grid = fixed.image.grid
+    reach = ELSEWHERE * float(np.linalg.norm(grid.extent)) / grid.dim**0.5
+    moved = (one - other) @ np.append(grid.centre, 1.0)
+    return angle(_rotation(one), _rotation(other)) > APART or float(np.linalg.norm(moved)) > reach
 
 
 def _upright(start: Start) -> bool:
@@ -220,11 +242,11 @@ def _refine(
     return _Trial(trial.start, result.transform, cost, trial.history + history)
 
 
-def _margin(finalists: list[_Trial], refined: list[_Trial]) -> float:
+def _margin(finalists: list[_Trial], others: list[_Trial]) -> float:
     best = _rotation(finalists[0].transform.numpy())
     rivals = [
         trial.cost
-        for trial in [*refined[2:], *finalists[1:]]
+        for trial in [*others, *finalists[1:]]
         if angle(best, _rotation(trial.transform.numpy())) > APART
     ]
     return min(rivals) - finalists[0].cost if rivals else float(torch.inf)
