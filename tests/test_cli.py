@@ -199,7 +199,11 @@ def test_levels_are_set_one_by_one(folder, tmp_path, capsys):
     assert (settings["steps"], settings["objective"]) == ("6,4", "mse; ngf")
     with pytest.raises(SystemExit):
         coincide("register", *images, "--steps", "many", *out)
-    assert "steps are numbers, such as \"50,30,10\", not 'many'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        coincide("register", *images, "--steps", "9", "--preset", "rigid", *out)
+    errors = capsys.readouterr().err
+    assert "--steps are those of a deformation; 'rigid' has none" in errors
+    assert "steps are numbers, such as \"50,30,10\", not 'many'" in errors
 
 
 @pytest.mark.parametrize(

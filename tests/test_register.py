@@ -212,6 +212,14 @@ def test_each_level_has_its_own_objective_optimiser_and_steps(small):
     assert len(result.settings["optimisers"]) == 2
 
 
+@pytest.mark.parametrize("given", [{"objective": "mse"}, {"optimiser": "adam"}])
+def test_what_a_linear_map_would_not_heed_is_refused(small, given):
+    with pytest.raises(
+        ValueError, match="are those of a deformation, and this run ends"
+    ):
+        register(small.fixed, small.moving, preset="rigid", initial="header", **given)
+
+
 def test_a_level_without_steps_is_refused():
     with pytest.raises(ValueError, match="1 step or more, not"):
         replace(SHORT, steps=(10, 0))

@@ -6,28 +6,28 @@ import os
 # torch and numba each have a pool of threads; one that spins while it waits for work would hold the
 # cores that the other needs. Both read this once, when they are first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# importing makes many objects that stay; looking for garbage among them takes a third of the time
+# importing makes many objects that stay; looking for garbage among them takes a quarter of the time
 _COLLECTING = gc.isenabled()
 gc.disable()
-
-from coincide.alignment import Alignment
-from coincide.evaluate.evaluate import evaluate
-from coincide.files.itk import read_transform, write_transform
-from coincide.files.read import read_image, read_labels
-from coincide.files.write import write_image
-from coincide.optimise.loop import LEVELS, optimise
-from coincide.output import save
-from coincide.presets import PRESETS, Preset
-from coincide.register import register
-from coincide.registration import Registration
-from coincide.registry import build
-from coincide.report.page import write_report
-from coincide.space.grid import Grid
-from coincide.space.image import Image
-from coincide.space.pyramid import Level
-
-if _COLLECTING:
-    gc.enable()
+try:
+    from coincide.alignment import Alignment
+    from coincide.evaluate.evaluate import evaluate
+    from coincide.files.itk import read_transform, write_transform
+    from coincide.files.read import read_image, read_labels
+    from coincide.files.write import write_image
+    from coincide.optimise.loop import LEVELS, optimise
+    from coincide.output import save
+    from coincide.presets import PRESETS, Preset
+    from coincide.register import register
+    from coincide.registration import Registration
+    from coincide.registry import build
+    from coincide.report.page import write_report
+    from coincide.space.grid import Grid
+    from coincide.space.image import Image
+    from coincide.space.pyramid import Level
+finally:
+    if _COLLECTING:
+        gc.enable()
 
 __all__ = [
     "LEVELS",

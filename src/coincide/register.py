@@ -90,6 +90,11 @@ def register(
         )
     seconds = {"read": time.perf_counter() - begin}
     plan = _overruled(plan, transform)
+    if not plan.transform and (asked or optimiser):
+        raise ValueError(
+            f"objective and optimiser are those of a deformation, and this run ends with a "
+            f"{plan.linear} map; for a linear map by other means see coincide.optimise"
+        )
     start = time.perf_counter()
     shown, other = _content(f.image, plan, "fixed"), _content(m.image, plan, "moving")
     with progress() as watch:

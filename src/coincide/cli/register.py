@@ -127,12 +127,15 @@ def register(
 
 def _preset(options: RegisterOptions) -> str | Preset:
     """The preset, with another search or other steps; the search `none` leaves it out."""
+    plan = find_preset(options.preset)
     changes: dict[str, Any] = {}
     if options.search:
         changes["search"] = "" if options.search == "none" else options.search
     if options.steps:
+        if not (options.transform or plan.transform):
+            raise ValueError(f"--steps are those of a deformation; {options.preset!r} has none")
         changes["steps"] = _steps(options.steps)
-    return replace(find_preset(options.preset), **changes) if changes else options.preset
+    return replace(plan, **changes) if changes else options.preset
 
 
 def _steps(text: str) -> tuple[int, ...]:
@@ -200,19 +203,19 @@ def _truth(options: RegisterOptions) -> dict[str, Any]:
 
 def _objectives(text: str, truth: dict[str, Any]) -> list[Objective] | None:
     """The objectives, their terms given the label maps and landmarks that came with the images."""
-    return [_given(read_objective(one), truth) for one in every(text)] if text else None
-
-
-def _given(target: Objective, truth: dict[str, Any]) -> Objective:
+    if not text:
+        return None
+    targets = [read_objective(one) for one in every(text)]
     for name, kind in (("labels", "labels"), ("landmarks", "points")):
-        if name in target.absent:
+        if any(name in target.absent for target in targets):
             if f"fixed_{kind}" not in truth:
                 raise ValueError(
                     f"the objective has the term {name!r}; give --fixed-{kind} and --moving-{kind}"
                 )
-            target = target.given(name, truth[f"fixed_{kind}"], truth[f"moving_{kind}"])
+            data = truth[f"fixed_{kind}"], truth[f"moving_{kind}"]
+            targets = [target.given(name, *data) for target in targets]
             print(f"note: the {name} take part, so their scores flatter", file=sys.stderr)
-    return target
+    return targets
 
 
 def _initial(text: str) -> str | Transform:
