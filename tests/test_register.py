@@ -214,9 +214,7 @@ def test_each_level_has_its_own_objective_optimiser_and_steps(small):
 
 @pytest.mark.parametrize("given", [{"objective": "mse"}, {"optimiser": "adam"}])
 def test_what_a_linear_map_would_not_heed_is_refused(small, given):
-    with pytest.raises(
-        ValueError, match="are those of a deformation, and this run ends"
-    ):
+    with pytest.raises(ValueError, match="are those of a deformation, and this run ends"):
         register(small.fixed, small.moving, preset="rigid", initial="header", **given)
 
 
@@ -381,10 +379,17 @@ def test_nibabel_images(small, first):
     assert float(apart(result.transform, first.transform, small.points).max()) < 1e-3
 
 
-def test_a_deformation_given_overrules_a_linear_preset(flat):
-    result = register(flat.fixed, flat.moving, "displacement", preset="affine", initial=flat.start)
-    assert any(step.stage == "deformable" for step in result.history)
-    assert flat.error(result.transform) < 0.8 * flat.error(flat.start)
+def test_a_deformation_given_overrules_a_linear_preset():
+    """A mean, since one seed alone may lose .02 to its last bits."""
+    shares = []
+    for seed in range(4):
+        case = Case((64, 64), seed=seed)
+        result = register(
+            case.fixed, case.moving, "displacement", preset="affine", initial=case.start
+        )
+        assert any(step.stage == "deformable" for step in result.history)
+        shares.append(case.error(result.transform) / case.error(case.start))
+    assert np.mean(shares) < 0.6
 
 
 def test_two_dimensions_and_three_are_refused(flat, small):

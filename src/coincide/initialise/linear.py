@@ -189,12 +189,12 @@ def _different(scored: list[tuple[float, Start]], fixed: Content) -> list[tuple[
     # what the header says of the orientation always has its chance, and where one image shows
     # less than the other, so have several positions; and what it says of the position too
     kept = [start.matrix for _, start in chosen if _upright(start)]
-    for entry in scored:
-        start = entry[1]
-        new = _upright(start) and all(_apart(start.matrix, other, fixed) for other in kept)
-        if new and len(kept) < PLACES:
+    for value, start in scored:
+        if len(kept) >= PLACES:
+            break
+        if _upright(start) and all(_apart(start.matrix, other, fixed) for other in kept):
             kept.append(start.matrix)
-            chosen.append(entry)
+            chosen.append((value, start))
     entry = next((entry for entry in scored if entry[1].name == "header"), None)
     if entry is not None and entry not in chosen:
         chosen.append(entry)
