@@ -4,18 +4,18 @@ from dataclasses import dataclass
 
 MONOMODAL = (
     "compositive(update=2.0, field=1.0, gradient='moving')",
-    "compositive(update=1.5, field=0.5, gradient='moving')",
-    "compositive(step=1.5, update=1.0, field=0.4, gradient='moving')",
+    "compositive(update=1.5, field=0.5, gradient='moving', calm=3)",
+    "compositive(step=1.5, update=1.0, field=0.4, gradient='moving', calm=4)",
 )
 CLOSE = (
     "compositive(update=1.7, field=0.7, gradient='moving')",
-    "compositive(update=1.0, field=0.45, gradient='moving')",
-    "compositive(update=1.0, field=0.38, gradient='moving')",
+    "compositive(update=1.0, field=0.45, gradient='moving', calm=3)",
+    "compositive(update=1.0, field=0.38, gradient='moving', calm=4)",
 )
 MULTIMODAL = (
-    "compositive(update=3.0, field=1.5)",
-    "compositive(update=3.5, field=1.1)",
-    "compositive(step=1.2, update=2.0, field=1.7)",
+    "compositive(update=3.0, field=1.0)",
+    "compositive(update=2.0, field=0.9, calm=2)",
+    "compositive(step=1.2, update=1.5, field=0.9, calm=3)",
 )
 # where nothing is known of the anatomy, or a level has few voxels
 CALM = (
@@ -80,7 +80,7 @@ PRESETS = {
         steps=(50, 50, 30),
     ),
     "brain-mr": Preset(
-        "two brains, the same contrast",
+        "brains, the same contrast",
         objective="lncc(radius=4)",
         optimisers=MONOMODAL,
         steps=(50, 30, 8),

@@ -15,6 +15,7 @@ from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, largest, pull
 from coincide.kernels.warp import pull_along, warp
 from coincide.objective import OfPair, Similarity, Term
+from coincide.optimise.evenness import evenness
 from coincide.optimise.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
 from coincide.space.grid import applied
@@ -54,6 +55,9 @@ class Compositive(Optimiser):
         gradient: Of which image: `warped`, the steepest descent under small compositions; or
             `moving`, at the places where it is sampled, the steepest descent under changes of u,
             which goes further where the field is steep already, as between phases of a heart.
+        calm: How many times as wide both Gaussians are on a level that goes on from an even field,
+            as between images of one person (>= 1; 1: never wider). See `evenness`; in between,
+            and to this power.
 
     References:
         Joshi et al. (2004), doi:10.1016/j.neuroimage.2004.07.068;
@@ -64,8 +68,11 @@ class Compositive(Optimiser):
     update: float = 2.0
     field: float = 1.0
     gradient: str = "warped"
+    calm: float = 1.0
 
     def __post_init__(self):
+        if self.calm < 1:
+            raise ValueError(f"calm widens the Gaussians, so it is 1 or more, not {self.calm}")
         if self.gradient not in ("warped", "moving"):
             raise ValueError(f"the gradient is 'warped' or 'moving', not {self.gradient!r}")
 
@@ -113,6 +120,9 @@ class CompositiveRun(Run):
         self.ratio = grid.fineness
         world = transform.field.detach()
         self.field: Field = applied(np.linalg.inv(self.scale), world)
+        self.wider = rule.calm ** evenness(world, grid) if rule.calm > 1 else 1.0
+        if self.wider > 1:
+            self.remark = f"even so far: smoothed {self.wider:.1f} times as widely"
         self.best, self.lowest = self.field, math.inf
         # the field now, the best so far, and three to work with, which change their roles
         self.buffers = [self.field, *(torch.empty_like(self.field) for _ in range(4))]
@@ -192,7 +202,7 @@ class CompositiveRun(Run):
         )
 
     def _sigma(self, voxels: float) -> list[float]:
-        return [voxels * float(r) for r in self.ratio]
+        return [self.wider * voxels * float(r) for r in self.ratio]
 
     def _free(self, *taken: Tensor) -> list[Tensor]:
         return [b for b in self.buffers if all(b is not t for t in taken)]

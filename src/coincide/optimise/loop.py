@@ -93,9 +93,10 @@ def optimise(
             if run.exhausted or converged(costs, level.tolerance, level.window):
                 break
         moved = run.finish()
-        ended.append("converged" if len(costs) < level.steps else f"used its {level.steps} steps")
-    levels_text = ", ".join(f"level {n} {how}" for n, how in enumerate(ended))
-    return Optimised(moved, tuple(history), f"{stage}: {levels_text}", time.perf_counter() - begin)
+        how = "converged" if len(costs) < level.steps else f"used its {level.steps} steps"
+        ended.append(f"level {number} {how}{run.remark and f' ({run.remark})'}")
+    status = f"{stage}: {', '.join(ended)}"
+    return Optimised(moved, tuple(history), status, time.perf_counter() - begin)
 
 
 def _each(given: list[T], levels: Sequence[Level], what: str) -> list[T]:

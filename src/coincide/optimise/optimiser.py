@@ -43,10 +43,12 @@ class Problem:
 class Run(ABC):
     """An optimiser at work on one level: it owns the state.
 
-    `exhausted` says that no further step would lower the cost.
+    `exhausted` says that no further step would lower the cost; `remark` is for the person who
+    reads how the level ended.
     """
 
     exhausted: bool = False
+    remark: str = ""
 
     @abstractmethod
     def step(self) -> tuple[float, dict[str, float]]:
