@@ -502,11 +502,11 @@ def test_hippocampus_by_other_similarities(real_data, similarity):
     labels = [read_labels(folder / f"hippocampus_{n}_label.nii.gz") for n in ("001", "003")]
     start = register(fixed, moving, preset="affine")
     linear = start.transform
-    result = register(fixed, moving, objective=similarity, preset="brain-mr", initial=linear)
+    result = register(fixed, moving, objective=similarity, preset="small", initial=linear)
     before, after = (
         evaluate(r, fixed_labels=labels[0], moving_labels=labels[1]) for r in (start, result)
     )
-    assert after.overlap.mean_dice > before.overlap.mean_dice
+    assert after.overlap.mean_dice > before.overlap.mean_dice + 0.005
     assert after.regularity.folding_percent == 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from coincide.alignment import pulled
-from coincide.initialise.content import Content
+from coincide.initialise.content import Content, closer
 from coincide.objective import Objective
 from coincide.optimise.compositive import Compositive
 from coincide.optimise.loop import optimise
@@ -28,6 +28,7 @@ from coincide.transforms.transform import Transform
 
 COVERED = 0.98  # share of the fixed content that an image covers which needs no mask for its edge
 HALF = 0.6  # smoothing of each of two halves, as a share of that of a whole displacement
+NEAR = 6.0  # mm around the content of the fixed image that take part
 WORKING = 8_000_000  # voxels of the finest level at most
 
 
@@ -78,7 +79,7 @@ def deform(
     targets = [one.followed_by(linear, device) for one in objective]
     part = build(transform, Transform) if isinstance(transform, str) else transform
     rules = _rules(plan, part, optimiser)
-    pair = _working(*contents, linear, device)
+    pair = _working(closer(contents[0], NEAR), contents[1], linear, device)
     seconds: dict[str, float] = {}
     history: tuple[Step, ...] = ()
     status, outer = "", None

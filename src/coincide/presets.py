@@ -66,7 +66,7 @@ class Preset:
 
 PRESETS = {
     "auto": Preset("any pair: looks at the images and decides", steps=()),
-    "fast": Preset("any pair, in a fraction of the time", steps=(20, 20, 5)),
+    "fast": Preset("any pair, in a fraction of the time", steps=(20, 15, 5)),
     "accurate": Preset(
         "the same contrast, with more time",
         objective="lncc(radius=3) + lncc(radius=6) + 0.6*ngf",
@@ -83,13 +83,13 @@ PRESETS = {
         "brains, the same contrast",
         objective="lncc(radius=4)",
         optimisers=MONOMODAL,
-        steps=(50, 30, 8),
+        steps=(30, 20, 8),
     ),
     "brain-multimodal": Preset(
         "brains of different contrast",
         objective="ngf + lncc(radius=2)",
         optimisers=MULTIMODAL,
-        steps=(30, 20, 6),
+        steps=(30, 15, 5),
     ),
     "lung-ct": Preset(
         "one chest, breathed in and out",

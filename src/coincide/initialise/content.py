@@ -69,6 +69,18 @@ def content(image: Image, *, margin: float, name: str) -> Content:
     return Content(cropped, inside[box].float(), start, stop)
 
 
+def closer(found: Content, margin: float) -> Content:
+    """The same with at most that margin around the content, mm."""
+    start, stop = _box(found.inside[0, 0], found.image.grid, margin)
+    box = (slice(None), slice(None), *(slice(a, b) for a, b in zip(start, stop, strict=True)))
+    return Content(
+        found.image.crop(start, stop),
+        found.inside[box],
+        tuple(a + b for a, b in zip(found.start, start, strict=True)),
+        tuple(a + b for a, b in zip(found.start, stop, strict=True)),
+    )
+
+
 def _some(count: int) -> slice:
     """About half a million of so many values; the step is odd, so that it leaves no rows out."""
     return slice(None, None, count // 500_000 | 1)
