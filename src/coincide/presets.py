@@ -83,7 +83,7 @@ PRESETS = {
         "brains, the same contrast",
         objective="lncc(radius=4)",
         optimisers=MONOMODAL,
-        steps=(30, 30, 8),
+        steps=(30, 30, 7),
     ),
     "brain-multimodal": Preset(
         "brains of different contrast",
