@@ -56,8 +56,8 @@ class Compositive(Optimiser):
             `moving`, at the places where it is sampled, the steepest descent under changes of u,
             which goes further where the field is steep already, as between phases of a heart.
         calm: How many times as wide both Gaussians are on a level that goes on from an even field,
-            as between images of one person (>= 1; 1: never wider). See `evenness`; in between,
-            and to this power.
+            as between images of one person (>= 1; 1: never wider): they are wider by `calm` to
+            the power of the `evenness` of that field.
 
     References:
         Joshi et al. (2004), doi:10.1016/j.neuroimage.2004.07.068;

@@ -3,13 +3,12 @@
 import math
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field
 
-EVEN, UNEVEN = 0.075, 0.11  # measured: one person 0.05 to 0.077, two persons from 0.12 on
+EVEN, UNEVEN = 0.075, 0.11  # measured: one person up to 0.077, two persons from 0.12 on
 FEW = 40  # voxels along an axis, on average, below which the level before saw too little
 STRIDE = 2  # voxels; what is finer than the level before was not found by it
 
@@ -22,7 +21,7 @@ def evenness(field: Field, grid: Grid) -> float:
     \text{evenness} = \frac{\ln(b_0 / b)}{\ln(b_0 / b_1)} \text{ within } [0, 1]
     $$
 
-    with $h$ two of the finest voxels: $b$ is the change of the slope over $h$, and places count by
+    with $b_1$ = `EVEN`, $b_0$ = `UNEVEN` and $h$ two of the finest voxels: $b$ is the change of the slope over $h$, and places count by
     their slope, so that background does not. Where nothing moves yet, or there are few voxels,
     nothing is known: 0.
 
@@ -35,7 +34,7 @@ def evenness(field: Field, grid: Grid) -> float:
     coarse = field.detach()[(..., *(slice(None, None, STRIDE),) * grid.dim)]
     steps = STRIDE * np.asarray(grid.spacing, dtype=float)
     axes = [axis for axis in range(grid.dim) if coarse.shape[2 + axis] > 2]
-    slope, bend = torch.zeros(()), torch.zeros(())
+    slope = bend = coarse.new_zeros(())
     for axis in axes:
         change = coarse.diff(dim=2 + axis) / float(steps[axis])
         count = change.shape[2 + axis] - 1
