@@ -21,9 +21,9 @@ def evenness(field: Field, grid: Grid) -> float:
     \text{evenness} = \frac{\ln(b_0 / b)}{\ln(b_0 / b_1)} \text{ within } [0, 1]
     $$
 
-    with $b_1$ = `EVEN`, $b_0$ = `UNEVEN` and $h$ two of the finest voxels: $b$ is the change of the slope over $h$, and places count by
-    their slope, so that background does not. Where nothing moves yet, or there are few voxels,
-    nothing is known: 0.
+    with $b_1$ = `EVEN`, $b_0$ = `UNEVEN` and $h$ two of the finest voxels: $b$ is the change of the
+    slope over $h$, and places count by their slope, so that background does not. Where nothing
+    moves yet, or there are few voxels, nothing is known: 0.
 
     Args:
         field: (B, D, *S), millimetres.
