@@ -17,13 +17,10 @@ class Content:
     Args:
         image: The image cropped to its content, intensities from 0 to 1, float32.
         inside: (B, 1, *S) 1 where the cropped image shows something.
-        start, stop: Voxels of the box in the given image.
     """
 
     image: Image
     inside: torch.Tensor
-    start: tuple[int, ...]
-    stop: tuple[int, ...]
 
 
 def content(image: Image, *, margin: float, name: str) -> Content:
@@ -62,23 +59,16 @@ def content(image: Image, *, margin: float, name: str) -> Content:
         inside = inside & (image.mask > 0)
     few = _some(int(inside.sum()))
     high = float(torch.quantile(unit.flatten()[few][inside.flatten()[few]].double(), 0.999)) or 1.0
-    start, stop = _box(inside[0, 0], image.grid, margin)
-    cropped = Image(unit, image.grid, image.mask).crop(start, stop)
-    cropped = cropped.with_data(cropped.data.div(high).clamp_max_(1))
-    box = (slice(None), slice(None), *(slice(a, b) for a, b in zip(start, stop, strict=True)))
-    return Content(cropped, inside[box].float(), start, stop)
+    found = closer(Content(Image(unit, image.grid, image.mask), inside), margin)
+    brought = found.image.with_data(found.image.data.div(high).clamp_max_(1))
+    return Content(brought, found.inside.float())
 
 
 def closer(found: Content, margin: float) -> Content:
-    """The same with at most that margin around the content, mm."""
+    """The same, cropped to its content and that margin on each side, mm; it never grows."""
     start, stop = _box(found.inside[0, 0], found.image.grid, margin)
     box = (slice(None), slice(None), *(slice(a, b) for a, b in zip(start, stop, strict=True)))
-    return Content(
-        found.image.crop(start, stop),
-        found.inside[box],
-        tuple(a + b for a, b in zip(found.start, start, strict=True)),
-        tuple(a + b for a, b in zip(found.start, stop, strict=True)),
-    )
+    return Content(found.image.crop(start, stop), found.inside[box])
 
 
 def _some(count: int) -> slice:
