@@ -123,7 +123,7 @@ def _halved(rule: Optimiser) -> Optimiser:
     """What does to two halves what a rule does to a whole displacement."""
     if not isinstance(rule, Compositive):
         return rule
-    return SyN(step=0.5 * rule.step, update=rule.update, field=HALF * rule.field)
+    return SyN(step=0.5 * rule.step, update=rule.update, field=HALF * rule.field, calm=rule.calm)
 
 
 def _working(

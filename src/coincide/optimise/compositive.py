@@ -15,7 +15,7 @@ from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, largest, pull
 from coincide.kernels.warp import pull_along, warp
 from coincide.objective import OfPair, Similarity, Term
-from coincide.optimise.evenness import evenness
+from coincide.optimise.evenness import widened
 from coincide.optimise.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
 from coincide.space.grid import applied
@@ -120,9 +120,7 @@ class CompositiveRun(Run):
         self.ratio = grid.fineness
         world = transform.field.detach()
         self.field: Field = applied(np.linalg.inv(self.scale), world)
-        self.wider = rule.calm ** evenness(world, grid) if rule.calm > 1 else 1.0
-        if self.wider > 1:
-            self.remark = f"even so far: smoothed {self.wider:.1f} times as widely"
+        self.wider, self.remark = widened(rule.calm, world, grid) if rule.calm > 1 else (1.0, "")
         self.best, self.lowest = self.field, math.inf
         # the field now, the best so far, and three to work with, which change their roles
         self.buffers = [self.field, *(torch.empty_like(self.field) for _ in range(4))]

@@ -48,6 +48,12 @@ def evenness(field: Field, grid: Grid) -> float:
     return float(np.clip(math.log(UNEVEN / max(bent, 1e-9)) / math.log(UNEVEN / EVEN), 0, 1))
 
 
+def widened(calm: float, field: Field, grid: Grid) -> tuple[float, str]:
+    """How many times as wide to smooth, 1 to `calm`, from a field in mm; and words for a person."""
+    wider = calm ** evenness(field, grid)
+    return wider, f"even so far: smoothed {wider:.1f} times as widely" if wider > 1 else ""
+
+
 def _core(values: Tensor, axis: int, axes: list[int]) -> Tensor:
     """What all derivatives have: without the first and last along the axes not yet shortened."""
     for other in axes:

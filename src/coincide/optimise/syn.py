@@ -11,6 +11,7 @@ from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, largest, pull
 from coincide.kernels.warp import warp
 from coincide.objective import Penalty, Similarity
+from coincide.optimise.evenness import widened
 from coincide.optimise.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
 from coincide.space.grid import applied
@@ -42,6 +43,8 @@ class SyN(Optimiser):
         step: Longest move of one update of a half, voxels of the level (> 0).
         update: Standard deviation of the Gaussian on each update, voxels of the level.
         field: Standard deviation of the Gaussian on each half, voxels of the level.
+        calm: How many times as wide both Gaussians are where the difference of the halves is even,
+            see `compositive` (>= 1).
 
     References:
         Avants et al. (2008), doi:10.1016/j.media.2007.06.004.
@@ -50,6 +53,11 @@ class SyN(Optimiser):
     step: float = 0.5
     update: float = 2.0
     field: float = 0.7
+    calm: float = 1.0
+
+    def __post_init__(self):
+        if self.calm < 1:
+            raise ValueError(f"calm widens the Gaussians, so it is 1 or more, not {self.calm}")
 
     def start(self, problem: Problem) -> "SyNRun":
         """Begin on a level."""
@@ -82,6 +90,10 @@ class SyNRun(Run):
         start = problem.transform
         halves = torch.cat([start.fixed_half.detach(), start.moving_half.detach()])  # type: ignore[list-item]
         self.halves: Field = applied(np.linalg.inv(self.scale), halves)
+        self.wider, self.remark = 1.0, ""
+        if rule.calm > 1:
+            first, second = halves.chunk(2)
+            self.wider, self.remark = widened(rule.calm, second - first, grid)
         self.best, self.lowest = self.halves, math.inf
         # the halves now, the best so far, and the next
         self.buffers = self.halves, torch.empty_like(self.halves), torch.empty_like(self.halves)
@@ -129,7 +141,7 @@ class SyNRun(Run):
         )
 
     def _sigma(self, voxels: float) -> list[float]:
-        return [voxels * float(r) for r in self.ratio]
+        return [self.wider * voxels * float(r) for r in self.ratio]
 
     def _pair(self, term: Similarity) -> Image:
         """Both prepared images as one batch on the grid of the middle; both count within it."""
