@@ -1,7 +1,5 @@
 """Everything that an optimisation does gives the same on another device as on the CPU."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -12,11 +10,11 @@ from coincide.kernels.difference import mean_square_pull
 from coincide.kernels.update import exponential
 from coincide.kernels.warp import pull_along
 from coincide.objective import Penalty, Similarity, Term
+from coincide.optimise.level import Level
 from coincide.optimise.loop import optimise
-from coincide.presets import MULTIMODAL, PRESETS
+from coincide.presets.preset import PRESETS
 from coincide.register import register
 from coincide.registry import build, parts
-from coincide.space.pyramid import Level
 from coincide.space.sampling import resample
 from coincide.transforms.transform import Transform
 from elsewhere import DEVICE, There, elsewhere
@@ -137,7 +135,7 @@ def test_every_interpolation(interpolation, dim):
 def test_every_optimiser(transform, optimiser, dim):
     fixed, moving = pair(dim)
     settings = {
-        "cost": "ncc + 0.01*bending" if transform != "affine" else "ncc",
+        "objective": "ncc + 0.01*bending" if transform != "affine" else "ncc",
         "optimiser": optimiser,
         "levels": (Level(2, 3), Level(0, 2)),
     }
@@ -188,11 +186,10 @@ def test_the_whole_of_a_registration(dim):
     fixed = image((24, 22, 20)[:dim], seed=1, sigma=2.5)
     moving = fixed.with_data(fixed.data.roll(1, 2))
     settings = {
-        "initial": "header",
         "objective": "lncc(radius=2) + 0.1*bending",
         # few steps: of fixed length, they let rounding grow where the images say little; and the
         # slope between voxels jumps at each, where all begin and rounding would take a side
-        "preset": replace(PRESETS["brain-mr"], steps=(6, 4), optimisers=MULTIMODAL),
+        "preset": PRESETS["brain-multimodal"].with_steps(6, 4),
     }
     expected = register(fixed, moving, "displacement", **settings, device="cpu")
     with elsewhere():

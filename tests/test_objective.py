@@ -90,7 +90,9 @@ def test_features_are_prepared_once_for_all_steps():
     alignment = problem()
     part = Counting()
     first = part(alignment)
-    again = Alignment(alignment.fixed, alignment.moving, alignment.transform, alignment.prepared)
+    again = Alignment(
+        alignment.fixed, alignment.moving, alignment.transform, prepared=alignment.prepared
+    )
     assert torch.equal(part(again), first)
     assert len(calls) == 2
 
@@ -212,10 +214,12 @@ def test_a_term_without_its_data_says_how_to_give_them():
     for name in ("labels", "landmarks"):
         total = objective(f"mse + 0.5*{name}")
         assert total.absent == (name,)
-        with pytest.raises(ValueError, match=rf"not given the {name} of both .*given\('{name}'"):
+        with pytest.raises(
+            ValueError, match=rf"not given the {name} of both .*with_data\('{name}'"
+        ):
             total(alignment)
     points = alignment.fixed.grid.points()[0, :9].numpy()
-    total = total.given("landmarks", points, points).given("labels", None, None)
+    total = total.with_data("landmarks", points, points).with_data("labels", None, None)
     assert total.absent == ()
     assert str(total) == "mse + 0.5*landmarks"
     assert "landmarks" in total(alignment)[1]
@@ -229,9 +233,10 @@ def test_other_data_see_the_linear_map_that_images_have_seen_already():
     whole = affine @ alignment.transform
     points = alignment.fixed.grid.points()[0, ::40].numpy()
     labels = [i.with_data((i.data > 0).long()) for i in (alignment.fixed, alignment.moving)]
-    total = objective("mse + labels + landmarks").given("landmarks", points, points)
-    total = (total + MSE().of(alignment.fixed, alignment.moving)).given("labels", *labels)
-    _, after = total.followed_by(affine, torch.device("cpu"))(alignment)
+    total = objective("mse + labels + landmarks").with_data("landmarks", points, points)
+    total = (total + MSE().of(alignment.fixed, alignment.moving)).with_data("labels", *labels)
+    fixed, moving, inner = alignment.fixed, alignment.moving, alignment.transform
+    _, after = total(Alignment(fixed, moving, inner, outer=affine))
     _, expected = total(Alignment(alignment.fixed, alignment.moving, whole))
     _, without = total(alignment)
     assert after["mse"] == without["mse"] != expected["mse"]

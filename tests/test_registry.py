@@ -1,10 +1,13 @@
+import subprocess
+import sys
 from dataclasses import fields, is_dataclass
 
 import pytest
 
-from coincide.objective import Companion, Objective, Penalty, Similarity, objective, written
+from coincide.objective import Objective, PairedTerm, Penalty, Similarity, objective
 from coincide.optimise.optimiser import Optimiser
-from coincide.registry import PARTS, build, named, parts
+from coincide.presets.preset import read_ways
+from coincide.registry import PARTS, build, named, parts, written
 from coincide.search.search import Search
 from coincide.transforms.transform import Transform
 
@@ -28,7 +31,7 @@ KINDS = {
         "overlap",
         "ssim",
     ),
-    Companion: ("labels", "landmarks"),
+    PairedTerm: ("labels", "landmarks"),
     Penalty: ("bending", "diffusion", "elastic", "folding"),
     Transform: (
         "affine",
@@ -73,10 +76,52 @@ def test_every_part_can_be_made_from_its_name_alone(name):
 @pytest.mark.parametrize("name", [n for n, p in parts().items() if is_dataclass(p) and fields(p)])
 def test_what_was_changed_is_written_and_read_back(name):
     first = fields(PARTS[name])[0]
-    changed = (1, 2) if isinstance(first.default, tuple) else first.default + 1
+    others = {tuple: (1, 2), str: "rigid", type(None): 2.5}
+    changed = others[type(first.default)] if type(first.default) in others else first.default + 1
     part = PARTS[name](**{first.name: changed})
-    assert written(part) == f"{name}({first.name}={changed!r})"
-    assert build(written(part)) == part
+    assert f"({first.name}={changed!r}" in str(part)
+    assert build(str(part)) == part
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "affine >> convex(reach=36.0) >> displacement",
+        "align(kind='rigid', rotations=0) >> velocity(spacing=4.0) >> bspline(spacing=12.0)",
+        "affine >> optimise(transform=symmetric(spacing=2.0), levels=(level(steps=30, "
+        "objective='ngf + 0.1*bending', optimiser='syn(step=0.75)'), level(spacing=1.5, steps=9)))",
+        "thin_plate(spacing=24.0, smoothing=0.1)",
+        "displacement >> auto(transform='bspline', levels=(level(steps=5),))",
+    ],
+)
+def test_a_chain_of_ways_is_written_as_it_is_read(text):
+    assert str(read_ways(text)) == text
+    assert str(read_ways(str(read_ways(text)))) == text
+
+
+def test_a_chain_is_built_alike_from_text_and_in_python():
+    python = build("affine") >> build("convex(reach=36)") >> build("displacement")
+    assert str(python) == "affine >> convex(reach=36) >> displacement"
+    assert [part.name for part in python] == ["affine", "convex", "displacement"]
+
+
+@pytest.mark.parametrize(
+    "text", ["mse >> affine", "affine >> mse", "affine >> 2", "adam >> affine"]
+)
+def test_what_is_no_way_has_no_place_in_a_chain(text):
+    with pytest.raises(ValueError, match="cannot read"):
+        build(text)
+    with pytest.raises(ValueError, match="is no way to a transform; write such as 'affine >>"):
+        read_ways("mse")
+
+
+def test_a_part_is_looked_for_in_the_module_of_its_name():
+    code = (
+        "import sys; from coincide.registry import build; build('convex');"
+        "print(*(f'coincide.search.{n}' in sys.modules for n in ('convex', 'spanning_tree')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
 
 
 @pytest.mark.parametrize("name", parts())

@@ -13,10 +13,14 @@ with job.stage("import"):
     keep_memory()  # as the command line does
 
 preset = job.preset if job.variant == "recommended" else job.variant
-initial = "header" if job.linear == "none" else "search"
+# where the images are aligned already, the deformation alone is compared
+ways = None if job.linear != "none" else "displacement"
 with job.stage("register"):
-    result = register(job.fixed, job.moving, preset=preset, initial=initial, device="cpu")
-job.seconds.update(result.seconds)
+    result = register(job.fixed, job.moving, ways, preset=preset, device="cpu")
+aligned = {"rigid", "affine"}
+for name, seconds in result.seconds.items():
+    stage = "linear" if name in aligned else name if name in ("read", "inverse") else "deformable"
+    job.seconds[stage] = job.seconds.get(stage, 0.0) + seconds
 # what the stages do not account for
 job.seconds["register"] -= sum(result.seconds.values())
 with job.stage("export"), torch.no_grad():
@@ -25,5 +29,5 @@ with job.stage("export"), torch.no_grad():
 job.finish(
     lps.transpose(3, 2, 1, 0),
     version=co.__version__,
-    settings=f'keep_memory(); co.register(fixed, moving, preset="{preset}", initial="{initial}")',
+    settings=f"keep_memory(); co.register(fixed, moving, {ways!r}, preset={preset!r})",
 )

@@ -6,6 +6,9 @@ import os
 # torch and numba each have a pool of threads; one that spins while it waits for work would hold the
 # cores that the other needs. Both read this once, when they are first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# both use as many threads as this says, so that no call has to set a number for the whole process
+if "OMP_NUM_THREADS" in os.environ:
+    os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 # importing makes many objects that stay; looking for garbage among them takes a quarter of the time
 _COLLECTING = gc.isenabled()
 gc.disable()
@@ -15,16 +18,16 @@ try:
     from coincide.files.itk import read_transform, write_transform
     from coincide.files.read import read_image, read_labels
     from coincide.files.write import write_image
+    from coincide.optimise.level import Level
     from coincide.optimise.loop import LEVELS, optimise
     from coincide.output import save
-    from coincide.presets import PRESETS, Preset
+    from coincide.presets.preset import PRESETS, Preset
     from coincide.register import register
     from coincide.registration import Registration
     from coincide.registry import build
     from coincide.report.page import write_report
     from coincide.space.grid import Grid
     from coincide.space.image import Image
-    from coincide.space.pyramid import Level
 finally:
     if _COLLECTING:
         gc.enable()

@@ -22,6 +22,8 @@ class Alignment:
         fixed: Image that stays.
         moving: Image that is mapped.
         transform: Fixed-world to moving-world points.
+        outer: What `moving` has been brought over by already, from its own world; None: nothing.
+            Data that have not been brought over, such as labels and landmarks, see the whole map.
         prepared: Feature images already computed for these two images, shared by the steps of an
             optimisation; see `features`.
     """
@@ -29,7 +31,13 @@ class Alignment:
     fixed: Image
     moving: Image
     transform: Transform
+    outer: Transform | None = None
     prepared: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> Transform:
+        """Fixed-world points to those of the moving world where nothing has been brought over."""
+        return self.transform if self.outer is None else Composite((self.outer, self.transform))
 
     @cached_property
     def displacement(self) -> Field:
@@ -53,11 +61,15 @@ class Alignment:
             return warped
         return warped.with_mask(warped.mask * self.fixed.mask)
 
-    def features(self, part: Any) -> tuple[Image, Image]:
-        """Feature image of the fixed, and warped feature image of the moving, for a similarity."""
+    def prepare(self, part: Any) -> tuple[Image, Image]:
+        """Both images as a similarity compares them, not warped; computed once."""
         if part not in self.prepared:
             self.prepared[part] = part.prepared(self.fixed, self.moving)
-        fixed, moving = self.prepared[part]
+        return self.prepared[part]
+
+    def features(self, part: Any) -> tuple[Image, Image]:
+        """Feature image of the fixed, and warped feature image of the moving, for a similarity."""
+        fixed, moving = self.prepare(part)
         if moving is self.moving:
             return fixed, self.warped
         return fixed, self.pull(moving)

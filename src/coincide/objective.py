@@ -1,21 +1,19 @@
 """Objective: a weighted sum of terms, written the same in Python, in files and in a terminal."""
 
-import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from coincide.alignment import Alignment
-from coincide.registry import build, parts
+from coincide.registry import build, parts, written
 from coincide.space.image import Image
 from coincide.space.pyramid import at
 from coincide.space.shapes import PerPair
-from coincide.transforms.composite import Composite
-from coincide.transforms.linear import Linear
 
 
 class Term(ABC):
@@ -73,11 +71,11 @@ class Similarity(Term):
         """Cost of an alignment, (B,)."""
         return self.compare(*alignment.features(self))
 
-    def of(self, fixed: Image, moving: Image) -> "OfPair":
+    def of(self, fixed: Image, moving: Image) -> "OnPair":
         """The same measure on another pair of images, such as feature images, moved along."""
-        return OfPair(self, fixed, moving)
+        return OnPair(self, fixed, moving)
 
-    def between(self, fixed: Image, moving: Image, alignment: Alignment) -> PerPair:
+    def cost(self, fixed: Image, moving: Image, alignment: Alignment) -> PerPair:
         """Cost of other images under the transform of an alignment, as coarse as its images."""
         if self not in alignment.prepared:
             device = alignment.fixed.data.device
@@ -88,10 +86,10 @@ class Similarity(Term):
         return self.compare(one, pair.warped)
 
 
-class Companion(Term):
+class PairedTerm(Term):
     """What is compared beside the images and moves along with them: label maps, landmarks.
 
-    Made from text it has no data yet; `of`, or `given` of the whole objective, adds them.
+    Made from text it has no data yet; `of`, or `with_data` of the whole objective, adds them.
     """
 
     def __call__(self, alignment: Alignment) -> PerPair:  # noqa: ARG002
@@ -99,33 +97,36 @@ class Companion(Term):
         raise ValueError(absent(self.name))
 
     @abstractmethod
-    def of(self, fixed: Any, moving: Any) -> "OfPair":
+    def of(self, fixed: Any, moving: Any) -> "OnPair":
         """The term for these data, in the worlds of the fixed and of the moving image."""
 
     @abstractmethod
-    def between(self, fixed: Any, moving: Any, alignment: Alignment) -> PerPair:
+    def cost(self, fixed: Any, moving: Any, alignment: Alignment) -> PerPair:
         """Cost of the data under the transform of an alignment, (B,)."""
 
 
 class Penalty(Term):
-    """What is undesirable in a transform, whatever the images."""
+    """What is undesirable in a transform, whatever the images.
+
+    `whole` says that it is a property of the map between the two images, not of each part of it.
+    """
+
+    whole: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, eq=False)
-class OfPair(Term):
+class OnPair(Term):
     """A term on data other than the registered images, moved by the same transform.
 
     Args:
         term: What is measured.
         fixed: Data in the fixed world.
         moving: Data in the moving world.
-        linear: A linear map of points that comes after the transform being optimised; None: none.
     """
 
-    term: Similarity | Companion
+    term: Similarity | PairedTerm
     fixed: Any
     moving: Any
-    linear: Linear | None = None
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -133,16 +134,14 @@ class OfPair(Term):
         return f"{self.term.name} of pair"
 
     def __str__(self) -> str:
-        return str(self.term) if isinstance(self.term, Companion) else self.name
+        return str(self.term) if isinstance(self.term, PairedTerm) else self.name
 
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
-        transform = alignment.transform
-        if self.linear is not None:
-            transform = Composite((self.linear, transform))
         own = alignment.prepared.setdefault(self, {})  # the images may be measured alike
-        there = Alignment(alignment.fixed, alignment.moving, transform, own)
-        return self.term.between(self.fixed, self.moving, there)
+        # these data have not been brought over by what was found before
+        there = Alignment(alignment.fixed, alignment.moving, alignment.whole, prepared=own)
+        return self.term.cost(self.fixed, self.moving, there)
 
 
 @dataclass(frozen=True)
@@ -172,15 +171,23 @@ class Objective:
     def __str__(self) -> str:
         return " + ".join(f"{_shortest(w)}*{t}" if w != 1 else str(t) for w, t in self.terms)
 
+    def costs(self, alignment: Alignment) -> Float[Tensor, "B T"]:
+        """Cost of every pair by every term, before its weight, (B, T), with gradient."""
+        columns = [term(alignment) for _, term in self.terms]
+        count = max(len(column) for column in columns)
+        # a term that does not look at the images has one value where the transform serves all
+        return torch.stack([column.double().expand(count) for column in columns], 1)
+
+    @property
+    def weights(self) -> Float[Tensor, "T"]:
+        """Weight of every term, (T,); a pair's cost is `costs @ weights`."""
+        return torch.tensor([weight for weight, _ in self.terms], dtype=torch.float64)
+
     def __call__(self, alignment: Alignment) -> tuple[Tensor, dict[str, float]]:
         """Total cost (a scalar: the mean over pairs) and the value of every term."""
-        total = torch.zeros((), dtype=torch.float64)
-        values: dict[str, float] = {}
-        for weight, term in self.terms:
-            value = term(alignment).mean()
-            values[str(term)] = float(value.detach())
-            total = total + weight * value
-        return total, values
+        means = self.costs(alignment).mean(0)
+        values = {str(term): float(means[n].detach()) for n, (_, term) in enumerate(self.terms)}
+        return means @ self.weights.to(means.device), values
 
     @property
     def similarities(self) -> tuple[tuple[float, Similarity], ...]:
@@ -190,9 +197,9 @@ class Objective:
     @property
     def absent(self) -> tuple[str, ...]:
         """Names of the terms that have not been given their data."""
-        return tuple(t.name for _, t in self.terms if isinstance(t, Companion))
+        return tuple(t.name for _, t in self.terms if isinstance(t, PairedTerm))
 
-    def given(self, name: str, fixed: Any, moving: Any) -> "Objective":
+    def with_data(self, name: str, fixed: Any, moving: Any) -> "Objective":
         """The same sum, its terms of that name with their data; unchanged if there are none.
 
         Args:
@@ -201,20 +208,8 @@ class Objective:
             moving: The same of the moving image.
         """
         terms = [
-            (w, t.of(fixed, moving) if isinstance(t, Companion) and t.name == name else t)
+            (w, t.of(fixed, moving) if isinstance(t, PairedTerm) and t.name == name else t)
             for w, t in self.terms
-        ]
-        return Objective(tuple(terms))
-
-    def followed_by(self, linear: Linear, device: torch.device) -> "Objective":
-        """The same sum for images that a linear map of points has been applied to already.
-
-        The registered moving image has been brought over; the data of other terms have not, and
-        see the whole way.
-        """
-        after = copy.deepcopy(linear).to(device).requires_grad_(False)
-        terms = [
-            (w, replace(t, linear=after) if isinstance(t, OfPair) else t) for w, t in self.terms
         ]
         return Objective(tuple(terms))
 
@@ -241,7 +236,7 @@ def absent(name: str) -> str:
     """What to do about a term that has no data."""
     return (
         f"the objective has the term {name!r} but was not given the {name} of both images; give "
-        f"them, in Python by objective(...).given({name!r}, fixed, moving)"
+        f"them, in Python by objective(...).with_data({name!r}, fixed, moving)"
     )
 
 
@@ -254,14 +249,3 @@ def _shortest(weight: float) -> str:
     """The fewest digits that are read back as the same number."""
     short = f"{weight:g}"
     return short if float(short) == weight else repr(weight)
-
-
-def written(part: object) -> str:
-    """A part as text that `build` reads back: its name and the arguments that are not default."""
-    given = [
-        f"{f.name}={getattr(part, f.name)!r}"
-        for f in fields(part)  # type: ignore[arg-type]
-        if getattr(part, f.name) != f.default
-    ]
-    name: str = part.name  # type: ignore[attr-defined]
-    return f"{name}({', '.join(given)})" if given else name

@@ -14,6 +14,7 @@ from coincide.files.itk import read_transform, write_transform
 from coincide.files.write import write_image
 from coincide.registration import Registration
 from coincide.report.page import write_report
+from coincide.settings import INITIAL
 from coincide.space.grid import Grid
 from coincide.transforms.transform import Transform
 
@@ -36,7 +37,7 @@ def save(
         result: What `register` returned.
         folder: Made if it does not exist; files in it with the same names are replaced.
         scores: What `evaluate(...).to_dict()` gave.
-        settings: What repeats the run; None: the settings of the result.
+        settings: What repeats the run beside the settings of the result, such as files.
         report: Whether to write `report.html`.
 
     Returns:
@@ -58,11 +59,11 @@ def save(
             pool.submit(write_image, warped, folder / "warped.nii.gz"),
             pool.submit(_transform, result.transform, folder / "transform.h5", grid),
             pool.submit(_transform, result.inverse, folder / "inverse.h5", grid),
-            pool.submit(
-                _text, tomli_w.dumps(dict(settings or result.settings)), folder / "settings.toml"
-            ),
+            pool.submit(_text, _settings(result, settings), folder / "settings.toml"),
             pool.submit(_text, json.dumps(scores or {}, indent=2), folder / "scores.json"),
         ]
+        if result.initial is not None:
+            jobs.append(pool.submit(_transform, result.initial, folder / INITIAL, grid))
         if report:
             write_report([result], folder / "report.html", scores=[scores])
         for job in jobs:
@@ -82,6 +83,12 @@ def _transform(transform: Transform, path: Path, grid: Grid) -> None:
     if apart > TOLERANCE:
         path.unlink()
         raise OSError(f"{path} read back {apart:.3g} mm away from what was written; try again")
+
+
+def _settings(result: Registration, more: Mapping[str, Any] | None) -> str:
+    """As TOML; plain values come before the tables of the levels."""
+    found = {**result.settings, **(more or {})}
+    return tomli_w.dumps(dict(sorted(found.items(), key=lambda item: item[0] == "levels")))
 
 
 def _text(text: str, path: Path) -> None:

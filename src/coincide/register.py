@@ -1,54 +1,56 @@
 """Register: the one call."""
 
+import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from coincide.alignment import pulled
-from coincide.deform import deform
+from coincide.chain import as_ways, chain
 from coincide.files.accept import as_image
-from coincide.initialise.content import Content, content
-from coincide.initialise.contrast import same_contrast
-from coincide.initialise.linear import Aligned, align
-from coincide.kernels.native.jit import threads
+from coincide.files.itk import read_transform
+from coincide.foreground import Foreground, foreground
 from coincide.objective import Objective, Term, absent
 from coincide.objective import objective as read_objective
 from coincide.optimise.optimiser import Optimiser
 from coincide.optimise.progress import progress
-from coincide.presets import PRESETS, Preset
-from coincide.presets import preset as find_preset
-from coincide.registration import Candidate, Registration, Step
-from coincide.registry import build, every
+from coincide.presets.preset import Preset, read_ways
+from coincide.presets.preset import preset as find_preset
+from coincide.registration import Registration
+from coincide.registry import Ways, per_level
+from coincide.settings import settings
+from coincide.space.grid import Grid
 from coincide.space.image import Image
-from coincide.transforms.linear import Affine, Linear
+from coincide.transforms.linear import Affine
 from coincide.transforms.transform import Transform
+from coincide.way import Pair, Way
 
-MARGIN = 10.0  # mm kept around the content
-SMALL = 60  # voxels along an axis, on average, below which every detail counts
+MARGIN = 10.0  # mm kept around the foreground
 AIR = -500.0  # values below this are taken for Hounsfield units
+DOUBT = 0.005  # margin below which another orientation is worth a word
 
 
 def register(
     fixed: Any,
     moving: Any,
-    transform: str | Transform | None = None,
+    ways: str | Ways | Way | Transform | None = None,
     *,
     objective: str | Objective | Term | Sequence[str | Objective | Term] | None = None,
     optimiser: str | Optimiser | Sequence[str | Optimiser] | None = None,
-    preset: str | Preset = "auto",
-    initial: str | Transform = "search",
+    preset: str | Path | Preset = "auto",
+    initial: str | Path | Transform | Registration = "search",
     device: str = "auto",
 ) -> Registration:
     """Bring a moving image onto a fixed one, whatever their modality.
 
-    Both are cropped to their content and brought to a robust intensity range; a linear map is
-    searched from many starts and refined; then, unless the preset says otherwise, a smooth
-    deformation is optimised from coarse to fine, from where a search of the preset found the parts
-    of the image. What you give overrules the preset.
+    Both are cropped to their foreground and brought to a robust intensity range. Then one way
+    follows the other, each going on from what the one before has found: `affine` aligns, searching
+    from many starts; `convex` and `spanning_tree` search for large motion; any other transform is
+    optimised from coarse to fine. What you give overrules the preset.
 
     Objective and optimiser are one for all levels or one for each, coarse to fine: a sequence, or
     text divided by semicolons, such as `"lncc(radius=2); ngf; ngf"`.
@@ -56,14 +58,17 @@ def register(
     Args:
         fixed: A path, `Image`, nibabel or SimpleITK image, or an (array, affine) pair.
         moving: The same; any grid.
-        transform: The deformation, a part or text such as `"velocity(spacing=4)"`; a linear one
-            such as `"rigid"` ends there.
+        ways: All that is done, such as `"affine >> convex(reach=36) >> velocity(spacing=4)"`, as
+            text or as parts joined by `>>`. Without a linear one nothing is aligned.
         objective: Text such as `"ngf(eta=0.5) + 0.1*bending"`, or the object. Label maps and
-            landmarks take part by `objective("lncc + 0.5*labels").given("labels", fixed, moving)`.
+            landmarks take part by
+            `objective("lncc + 0.5*labels").with_data("labels", fixed, moving)`.
         optimiser: Text such as `"adam(rate=0.1)"`.
-        preset: A name, see `PRESETS`, or your own `Preset`.
-        initial: `search`; `header` trusts the world coordinates of the files; or a transform.
-        device: `auto` (CUDA where present), `cpu`, or a torch device, for the deformation.
+        preset: A name, see `PRESETS`, a TOML file, or your own `Preset`.
+        initial: Where the first way begins: `search`, where it finds best; `header`, at the world
+            coordinates of the files; a transform, a file of one, or an earlier registration. A way
+            that can refines it; else it is kept, and what is found comes on top.
+        device: `auto` (CUDA where present), `cpu`, or a torch device, for what is not linear.
 
     Returns:
         The transform, its inverse, and how they were found.
@@ -72,15 +77,17 @@ def register(
         ValueError: if the images cannot be registered, saying why and what would work.
 
     Example:
-        >>> result = register(fixed, moving, preset="affine")
+        >>> result = register(fixed, moving, "affine")
         >>> result.transform.forward(points).shape == points.shape
         True
     """
     begin = time.perf_counter()
-    threads()
     place = _device(device)
-    plan = find_preset(preset) if isinstance(preset, str) else preset
-    asked = None if objective is None else [_complete(o) for o in every(objective)]
+    plan = preset if isinstance(preset, Preset) else find_preset(preset)
+    if ways is not None:
+        plan = replace(plan, ways=read_ways(ways))
+    parts = read_ways(plan.ways)
+    steps = as_ways(parts, plan.levels, objective=_complete(objective), optimiser=optimiser)
     f, m = as_image(fixed), as_image(moving)
     notes = [f"fixed image: {w}" for w in f.warnings] + [f"moving image: {w}" for w in m.warnings]
     if f.image.dim != m.image.dim:
@@ -88,146 +95,106 @@ def register(
             f"the fixed image has {f.image.dim} axes and the moving image {m.image.dim}; "
             "give two images of the same dimension (--frame picks one of a series)"
         )
-    seconds = {"read": time.perf_counter() - begin}
-    plan = _overruled(plan, transform)
-    if not plan.transform and (asked or optimiser):
+    if f.image.data.shape[1] != m.image.data.shape[1]:
         raise ValueError(
-            f"objective and optimiser are those of a deformation, and this run ends with a "
-            f"{plan.linear} map; for a linear map by other means see coincide.optimise"
+            f"the fixed image has {f.image.data.shape[1]} channels and the moving image "
+            f"{m.image.data.shape[1]}; give as many, in the same order"
         )
-    start = time.perf_counter()
-    shown, other = _content(f.image, plan, "fixed"), _content(m.image, plan, "moving")
+    start = _start(initial, f.image.grid)
+    seconds = {"read": time.perf_counter() - begin}
     with progress() as watch:
-        linear = _linear(shown, other, plan, initial, watch)
-        seconds["linear"] = time.perf_counter() - start
-        result, inverse = linear.transform, linear.transform.inverse()
-        history, status = linear.history, f"{plan.linear}: {linear.candidates[0].name} was best"
-        both = _overlapping(shown, other, linear.transform)
-        if plan.transform:
-            plan = _decided(plan, shown, both)
-            targets = [_complete(o) for o in every(plan.objective)] if asked is None else asked
-            found = deform(
-                (shown, other),
-                linear.transform,
-                plan,
-                transform=plan.transform if transform is None else transform,
-                objective=targets,
-                optimiser=optimiser,
-                device=place,
-                watch=watch,
-            )
-            start = time.perf_counter()
-            inverse = found.transform.inverse() @ linear.transform.inverse()
-            seconds |= found.seconds | {"inverse": time.perf_counter() - start}
-            result = linear.transform @ found.transform
-            history, status = history + found.history, f"{status}; {found.status}"
-    if linear.margin < 0.005:
-        notes.append(
-            f"a quite different orientation scored almost as well (margin {linear.margin:.4f}); "
-            "check left and right, head and foot"
+        pair = Pair(
+            _foreground(f.image, plan, "fixed"), _foreground(m.image, plan, "moving"), device=place
         )
-    for module in (result, inverse):
+        transform, founds = chain(pair, steps, start=start, watch=watch)
+    for part, found in zip(parts, founds, strict=True):
+        name = part.name
+        seconds[name] = seconds.get(name, 0.0) + found.seconds
+    begin = time.perf_counter()
+    inverse = transform.inverse()
+    seconds["inverse"] = time.perf_counter() - begin
+    for module in (transform, inverse):
         module.requires_grad_(False)
-    settings = {
-        "preset": preset if isinstance(preset, str) else "own",
-        "transform": plan.transform and str(transform or plan.transform),
-        "objective": "; ".join(str(o) for o in every(objective or plan.objective)),
-        "optimisers": [str(o) for o in every(optimiser or plan.optimisers)],
-        "initial": initial if isinstance(initial, str) else type(initial).__name__,
-        "linear": plan.linear,
-        "search": plan.search,
-        "steps": list(plan.steps),
-        "window": list(plan.window),
-        "device": device,
-    }
+    margin = next((found.margin for found in founds if found.margin is not None), None)
+    if margin is not None and margin < DOUBT:
+        notes.append(
+            f"a quite different position or orientation scored almost as well (margin "
+            f"{margin:.4f}, in units of the similarity); check left and right, head and foot"
+        )
+    confidence = [found.confidence for found in founds if found.confidence is not None]
     return Registration(
         fixed=f.image,
         moving=m.image,
-        transform=result,
+        transform=transform,
         inverse=inverse,
-        history=history,
-        candidates=linear.candidates,
-        settings=settings,
-        status=status,
+        history=tuple(step for found in founds for step in found.history),
+        candidates=next((found.candidates for found in founds if found.candidates), ()),
+        margin=margin,
+        confidence=confidence[-1] if confidence else None,
+        initial=start if isinstance(initial, Transform | Registration) else None,
+        settings=settings(
+            plan,
+            parts,
+            founds,
+            images=(fixed, moving),
+            preset=preset,
+            initial=initial,
+            device=device,
+        ),
+        status="; ".join(found.status for found in founds),
         seconds=seconds,
         warnings=tuple(notes),
     )
 
 
-def _overruled(plan: Preset, transform: str | Transform | None) -> Preset:
-    """The preset with a deformation if one was asked for, without if a linear transform was."""
-    part = build(transform, Transform) if isinstance(transform, str) else transform
-    if part is None:
-        if plan.search and not plan.transform:
-            raise ValueError(f"{plan.search} finds a deformation; use a preset that has one")
-        return plan
-    if not isinstance(part, Linear):
-        return replace(plan, transform=part.name)  # type: ignore[attr-defined]
-    return replace(plan, linear=part.name, transform="", search="")  # type: ignore[attr-defined]
+def _complete(given: Any) -> list[Objective] | None:
+    """The objectives, if every term has what it compares."""
+    if given is None:
+        return None
+    targets = [read_objective(one) for one in per_level(given)]
+    for target in targets:
+        if target.absent:
+            raise ValueError(absent(target.absent[0]))
+    return targets
 
 
-def _complete(given: str | Objective | Term) -> Objective:
-    """The objective, if every term has what it compares."""
-    target = read_objective(given)
-    if target.absent:
-        raise ValueError(absent(target.absent[0]))
-    return target
+def _start(initial: str | Path | Transform | Registration, grid: Grid) -> Transform | None:
+    """The transform to begin with, frozen; None: nothing is known."""
+    if isinstance(initial, Registration):
+        initial = initial.transform
+    if initial == "search":
+        return None
+    if initial == "header":
+        return Affine(np.eye(grid.dim + 1))
+    if isinstance(initial, str | Path):
+        if not Path(initial).is_file():
+            raise ValueError(
+                f"initial is 'search', 'header', a transform or a file of one; there is no file "
+                f"{str(initial)!r}"
+            )
+        initial = read_transform(initial)
+    start = copy.deepcopy(initial).requires_grad_(False)
+    centre = torch.as_tensor(grid.centre)[None, None]
+    try:
+        moved = start(centre)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the initial transform cannot move points of {grid.dim} axes: {error}"
+        ) from error
+    if moved.shape != centre.shape or not bool(moved.isfinite().all()):
+        raise ValueError(
+            f"the initial transform moves the middle of the fixed image, {grid.centre.tolist()}, "
+            f"to {moved.flatten().tolist()}; give one from the fixed to the moving world, in mm"
+        )
+    return start
 
 
-def _content(image: Image, plan: Preset, name: str) -> Content:
+def _foreground(image: Image, plan: Preset, name: str) -> Foreground:
     image = image.float()
     if plan.window and float(image.data.min()) < AIR:
         low, high = plan.window
         image = image.with_data(image.data.clamp(low, high))
-    return content(image, margin=MARGIN, name=name)
-
-
-def _linear(
-    fixed: Content,
-    moving: Content,
-    plan: Preset,
-    initial: str | Transform,
-    watch: Callable[[Step], None],
-) -> Aligned:
-    if isinstance(initial, Linear):
-        return Aligned(Affine(initial.numpy()), (Candidate("given", 0.0),), np.inf, ())
-    if isinstance(initial, Transform):
-        raise ValueError(
-            f"the initial transform must be linear, not {type(initial).__name__}; "
-            "compose a deformation yourself: result.transform @ initial"
-        )
-    if initial not in ("search", "header"):
-        raise ValueError(f"initial is 'search', 'header' or a transform, not {initial!r}")
-    if initial == "header":
-        matrix = np.eye(fixed.image.dim + 1)
-        return Aligned(Affine(matrix), (Candidate("header", 0.0),), np.inf, ())
-    return align(fixed, moving, kind=plan.linear, watch=watch)
-
-
-def _overlapping(fixed: Content, moving: Content, linear: Linear) -> Image:
-    """The moving image under the linear map, masked to where both images show something."""
-    linear.requires_grad_(False)
-    warped = pulled(moving.image, linear, fixed.image.grid)
-    both = fixed.inside * (warped.mask if warped.mask is not None else 1)
-    if float(both.sum()) < 16:
-        raise ValueError(
-            "the two images do not overlap; check that they show the same anatomy, or give an "
-            "initial transform"
-        )
-    return warped.with_mask(both)
-
-
-def _decided(plan: Preset, fixed: Content, warped: Image) -> Preset:
-    """The preset with what it leaves open: chosen by size, and by whether the contrasts agree."""
-    if plan.objective:
-        return plan
-    if np.prod(fixed.image.grid.shape) < SMALL**fixed.image.dim:
-        chosen = PRESETS["small"]
-    else:
-        same = same_contrast(fixed.image, warped)
-        chosen = PRESETS["brain-mr" if same else "brain-multimodal"]
-    steps = plan.steps or chosen.steps
-    return replace(plan, objective=chosen.objective, optimisers=chosen.optimisers, steps=steps)
+    return foreground(image, margin=MARGIN, name=name)
 
 
 def _device(name: str) -> torch.device:

@@ -4,12 +4,15 @@ import ast
 import importlib
 import inspect
 import operator
-import pkgutil
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
-FOLDERS = ("transforms", "similarities", "penalties", "search", "optimise")
 PARTS: dict[str, type] = {}
+ROOT = Path(__file__).parent
 
 T = TypeVar("T", bound=type)
 
@@ -28,26 +31,99 @@ def named(name: str) -> Callable[[T], T]:
 
 
 def parts(kind: type | tuple[type, ...] = object) -> dict[str, type]:
-    """Every registered part of a kind, by name; importing all part folders first."""
-    for folder in FOLDERS:
-        package = importlib.import_module(f"coincide.{folder}")
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"coincide.{folder}.{module.name}")
+    """Every registered part of a kind, by name; importing all modules that name one first."""
+    for module in _modules().values():
+        importlib.import_module(module)
     return {name: part for name, part in sorted(PARTS.items()) if issubclass(part, kind)}
 
 
-def every(given: Any) -> list[Any]:
+@cache
+def _modules() -> dict[str, str]:
+    """Modules that name a part, by their last name; read as text, so that no other is imported."""
+    return {
+        file.stem: f"coincide.{file.parent.name}.{file.stem}"
+        for file in sorted(ROOT.glob("*/*.py"))
+        if b"\n@named(" in file.read_bytes()
+    }
+
+
+class Chainable(ABC):
+    """What `>>` puts one after the other: ways, and the transforms that they find."""
+
+    @abstractmethod
+    def __call__(self, *arguments: Any) -> Any:
+        """What it does."""
+
+    def __rshift__(self, after: "Chainable | Ways") -> "Ways":
+        return Ways([self, *(after if isinstance(after, Ways) else [after])])
+
+
+class Ways(tuple[Any, ...]):
+    """Parts that are done one after the other, as in `affine >> convex(reach=36) >> displacement`.
+
+    Args:
+        parts: First to last.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, parts: Iterable[Any] = ()) -> "Ways":
+        """Refuse what cannot be done after anything else.
+
+        Raises:
+            TypeError: if a part is neither a way nor a transform.
+        """
+        parts = tuple(parts)
+        for part in parts:
+            if not isinstance(part, Chainable):
+                raise TypeError(f"{part!r} is no step of a registration")
+        return super().__new__(cls, parts)
+
+    def __rshift__(self, after: "Chainable | Ways") -> "Ways":
+        return Ways([*self, *(after if isinstance(after, Ways) else [after])])
+
+    def __str__(self) -> str:
+        return " >> ".join(written(part) for part in self)
+
+
+def per_level(given: Any) -> list[Any]:
     """What is given for the levels, coarse to fine: a sequence, text with semicolons, or one."""
     if isinstance(given, str):
         return [text.strip() for text in given.split(";")]
     return list(given) if isinstance(given, Sequence) else [given]
 
 
-def build(text: str, kind: type | tuple[type, ...] = object) -> Any:
-    """Read a part, or a weighted sum of terms, from text such as `"ngf(eta=0.5) + 0.1*bending"`.
+def written(part: Any) -> str:
+    """A part as text that `build` reads back: its name and the arguments that are not default."""
+    name: str = part.name
+    if is_dataclass(part):
+        defaults = {f.name: f.default for f in fields(part) if f.init}
+    else:
+        defaults = {n: p.default for n, p in inspect.signature(type(part)).parameters.items()}
+    given = []
+    for argument, default in defaults.items():
+        value = getattr(part, argument, default)
+        if isinstance(value, Literal) and value != default:
+            given.append(f"{argument}={_literal(value)}")
+    return f"{name}({', '.join(given)})" if given else name
 
-    Only names, numbers, strings, tuples, `+`, `*` and calls with keywords are understood; nothing
-    is evaluated.
+
+Literal = str | bool | int | float | tuple | Chainable
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, tuple):
+        inner = [_literal(one) for one in value]
+        return f"({', '.join(inner)}{',' if len(inner) == 1 else ''})"
+    plain = isinstance(value, str | bool | int | float)
+    return repr(value) if plain else str(value) if is_dataclass(value) else written(value)
+
+
+def build(text: str, kind: type | tuple[type, ...] = object) -> Any:
+    """Read a part, a sum of terms or a chain of ways from text: `"ngf(eta=0.5) + 0.1*bending"`.
+
+    Only names, numbers, strings, tuples, `+`, `*`, `>>` and calls with keywords are understood;
+    nothing is evaluated.
 
     Args:
         text: The expression.
@@ -68,6 +144,9 @@ def build(text: str, kind: type | tuple[type, ...] = object) -> Any:
     return result
 
 
+JOINED = {ast.Add: operator.add, ast.Mult: operator.mul, ast.RShift: operator.rshift}
+
+
 def _value(node: ast.AST, text: str) -> Any:
     match node:
         case ast.Constant(value=value) if isinstance(value, int | float | str):
@@ -76,10 +155,11 @@ def _value(node: ast.AST, text: str) -> Any:
             return tuple(_value(element, text) for element in elements)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return _apply(operator.neg, node, text, _value(operand, text))
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _apply(operator.add, node, text, _value(left, text), _value(right, text))
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            return _apply(operator.mul, node, text, _value(left, text), _value(right, text))
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in JOINED:
+            joined = JOINED[type(op)]
+            return _apply(joined, node, text, _value(left, text), _value(right, text))
+        case ast.Name(id="inf"):
+            return float("inf")
         case ast.Name(id=name):
             return _make(name, {})
         case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
@@ -88,7 +168,7 @@ def _value(node: ast.AST, text: str) -> Any:
 
 
 def _apply(function: Callable[..., Any], node: ast.AST, text: str, *values: Any) -> Any:
-    """A sum, a product or a negative, where the values have one."""
+    """A sum, a product, a chain or a negative, where the values have one."""
     try:
         return function(*values)
     except (TypeError, ValueError):
@@ -97,20 +177,30 @@ def _apply(function: Callable[..., Any], node: ast.AST, text: str, *values: Any)
 
 def _unreadable(node: ast.AST, text: str) -> ValueError:
     return ValueError(
-        f"cannot read {ast.unparse(node)!r} in {text!r}; "
-        "write parts like ngf(eta=0.5), joined by + and weighted by a number and *"
+        f"cannot read {ast.unparse(node)!r} in {text!r}; write parts like ngf(eta=0.5), terms "
+        "joined by + and weighted by a number and *, ways joined by >>"
     )
 
 
 def _make(name: str, arguments: dict[str, Any]) -> Any:
-    known = parts()
-    if name not in known:
-        raise ValueError(f"no part is called {name!r}; known: {', '.join(known)}")
+    part = _found(name)
     try:
-        return known[name](**arguments)
+        return part(**arguments)
     except TypeError:
-        accepted = list(inspect.signature(known[name]).parameters)
+        accepted = list(inspect.signature(part).parameters)
         raise ValueError(
             f"{name} does not take {', '.join(arguments)}; "
             f"it takes {', '.join(accepted) or 'nothing'}"
         ) from None
+
+
+def _found(name: str) -> type:
+    """The part of that name: known already, in the module of that name, or in any other."""
+    if name not in PARTS and name in _modules():
+        importlib.import_module(_modules()[name])
+    if name in PARTS:
+        return PARTS[name]
+    known = parts()
+    if name not in known:
+        raise ValueError(f"no part is called {name!r}; known: {', '.join(known)}")
+    return known[name]

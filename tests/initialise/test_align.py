@@ -7,14 +7,15 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from coincide.files.read import read_image, read_labels
-from coincide.initialise.content import content, otsu
-from coincide.initialise.linear import align
+from coincide.foreground import foreground, otsu
+from coincide.initialise.align import Align
 from coincide.initialise.mask import with_mask
 from coincide.initialise.rotations import angle, rotations
 from coincide.initialise.starts import about, moments, starts
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.synthetic.phantoms import centred, textured
+from coincide.way import Found, Pair
 
 SIZE = 28
 LIVER = 5
@@ -40,8 +41,12 @@ def moved(image: Image, matrix: np.ndarray) -> Image:
 
 
 def found(fixed: Image, moving: Image, kind: str) -> np.ndarray:
-    contents = [content(i, margin=4.0, name=n) for i, n in ((fixed, "fixed"), (moving, "moving"))]
-    return align(*contents, kind=kind).transform.numpy()
+    return aligned(fixed, moving, 4.0, kind=kind).transform.numpy()
+
+
+def aligned(fixed: Image, moving: Image, margin: float, **settings) -> Found:
+    images = ((fixed, "fixed"), (moving, "moving"))
+    return Align(**settings)(Pair(*(foreground(i, margin=margin, name=n) for i, n in images)))
 
 
 def worst(matrix: np.ndarray, truth: np.ndarray, image: Image) -> float:
@@ -118,10 +123,15 @@ def test_inverted_contrast_is_aligned_too():
 
 def test_the_candidates_are_ranked_and_named():
     image = phantom(3)
-    both = content(image, margin=4.0, name="fixed")
-    result = align(both, both, kind="rigid", rotations=40)
-    costs = [c.cost for c in result.candidates]
-    assert costs == sorted(costs)
+    result = aligned(image, image, 4.0, kind="rigid", rotations=40)
+    chosen, *others = result.candidates
+    assert chosen.chosen
+    assert chosen.refined
+    assert not any(c.chosen for c in others)
+    for refined in (True, False):
+        costs = [c.cost for c in others if c.refined == refined]
+        assert costs == sorted(costs)
+    assert result.status == f"rigid: {chosen.name} was best"
     assert "header" in {c.name for c in result.candidates}
     assert result.margin > 0
     assert worst(result.transform.numpy(), np.eye(4), image) < 0.2
@@ -130,13 +140,13 @@ def test_the_candidates_are_ranked_and_named():
 def test_a_constant_image_has_nothing_to_register():
     image = Image(torch.full((1, 1, 9, 9, 9), 4.0), centred((9, 9, 9)))
     with pytest.raises(ValueError, match=r"the moving image is constant \(4 everywhere\)"):
-        content(image, margin=1, name="moving")
+        foreground(image, margin=1, name="moving")
 
 
 def test_an_empty_mask_is_refused():
     image = phantom(3).with_mask(torch.zeros(1, 1, *phantom(3).grid.shape))
     with pytest.raises(ValueError, match="the fixed mask is empty"):
-        content(image, margin=1, name="fixed")
+        foreground(image, margin=1, name="fixed")
 
 
 def test_an_image_constant_inside_its_mask_is_refused():
@@ -145,17 +155,17 @@ def test_an_image_constant_inside_its_mask_is_refused():
     mask = torch.zeros(1, 1, 9, 9)
     mask[..., 6:] = 1
     with pytest.raises(ValueError, match="constant"):
-        content(Image(data, centred((9, 9)), mask), margin=1, name="fixed")
+        foreground(Image(data, centred((9, 9)), mask), margin=1, name="fixed")
 
 
 @pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (2000.0, -1024.0), (0.001, 5.0)])
-def test_the_content_is_the_body_whatever_the_units(scale, offset):
+def test_the_foreground_is_the_body_whatever_the_units(scale, offset):
     data = torch.zeros(1, 1, 40, 36, 30)
     data[..., 10:30, 8:20, 12:25] = 1 + 0.2 * torch.rand(
         20, 12, 13, generator=torch.Generator().manual_seed(0)
     )
     image = Image(scale * data + offset, centred((40, 36, 30)))
-    result = content(image, margin=3.0, name="fixed")
+    result = foreground(image, margin=3.0, name="fixed")
     corner = image.grid.inverse @ [*result.image.grid.affine[:3, 3], 1]
     start = np.rint(corner[:3]).astype(int)
     stop = start + result.image.grid.shape
@@ -164,7 +174,7 @@ def test_the_content_is_the_body_whatever_the_units(scale, offset):
     assert float(result.image.data.min()) >= 0
     assert float(result.image.data.max()) == 1
     assert result.image.grid == image.grid.crop(start.tolist(), stop.tolist())
-    assert result.inside.shape == result.image.data.shape
+    assert result.mask.shape == result.image.data.shape
 
 
 def test_otsu_separates_two_humps():
@@ -307,7 +317,7 @@ def test_a_slab_finds_its_place_in_an_abdomen(real_data, margin):
     folder = real_data / "abdomen_ct_mr"
     mr, ct = (read_image(folder / f"ts_{name}.nii.gz").float() for name in ("MR", "CT"))
     ct = ct.with_data(ct.data.clamp(-160, 240))
-    matrix = align(*(content(i, margin=margin, name="abdomen") for i in (mr, ct))).transform.numpy()
+    matrix = aligned(mr, ct, margin).transform.numpy()
     here = middle(read_labels(folder / "ts_MR_labels50.nii.gz"), LIVER)
     there = middle(read_labels(folder / "ts_CT_labels117.nii.gz"), LIVER)
     assert np.linalg.norm(matrix[:-1] @ np.append(here, 1) - there) < 40

@@ -7,12 +7,12 @@ from test_optimisers import error, pair
 
 from coincide.objective import objective
 from coincide.optimise.block_matching import BlockMatching, busiest, peaks
+from coincide.optimise.level import Level
 from coincide.optimise.loop import optimise
 from coincide.optimise.optimiser import Problem
 from coincide.registry import build
 from coincide.space.grid import Grid
 from coincide.space.image import Image
-from coincide.space.pyramid import Level
 from coincide.synthetic.deformations import random_affine
 from coincide.synthetic.phantoms import centred, textured
 from coincide.transforms.linear import Affine
@@ -52,7 +52,7 @@ def test_what_moves_on_its_own_does_not_pull_the_map(kind, cost):
     fixed, moving, truth = with_outlier(kind)
     errors = {}
     for name in ("block_matching", "lbfgs"):
-        found = optimise(fixed, moving, kind, cost=cost, optimiser=name, levels=LEVELS)
+        found = optimise(fixed, moving, kind, objective=cost, optimiser=name, levels=LEVELS)
         errors[name] = error(found.transform, truth, fixed.grid, 5).mean()
     assert errors["block_matching"] < 0.1 * 2.0
     assert errors["lbfgs"] > 1.5 * errors["block_matching"]
@@ -68,7 +68,9 @@ def test_without_outliers_it_finds_what_lbfgs_finds(kind):
         truth = Affine(matrix)
     fixed, moving, _ = pair(SHAPE, spacing=2.0, truth=truth, seed=3)
     found = {
-        name: optimise(fixed, moving, kind, cost="mse", optimiser=name, levels=LEVELS).transform
+        name: optimise(
+            fixed, moving, kind, objective="mse", optimiser=name, levels=LEVELS
+        ).transform
         # without a limit, lbfgs leaves the image where nothing is left to differ
         for name in ("block_matching", "lbfgs(longest=3.0)")
     }
@@ -82,7 +84,9 @@ def test_without_outliers_it_finds_what_lbfgs_finds(kind):
 def test_contrast_may_be_turned_round():
     fixed, moving, truth = pair(SHAPE, spacing=2.0, truth=truth_of("rigid", centred(SHAPE, 2.0)))
     other = moving.with_data(1 - 0.5 * moving.data)
-    found = optimise(fixed, other, "rigid", cost="nmi", optimiser="block_matching", levels=LEVELS)
+    found = optimise(
+        fixed, other, "rigid", objective="nmi", optimiser="block_matching", levels=LEVELS
+    )
     assert error(found.transform, truth, fixed.grid, 5).mean() < 0.25 * 2.0
 
 
@@ -116,7 +120,12 @@ def test_the_peak_of_a_parabola_is_found_between_voxels(dim):
 def test_it_ends_when_nothing_moves():
     fixed = textured((24, 22, 20)).image
     result = optimise(
-        fixed, fixed, "affine", cost="mse", optimiser="block_matching", levels=(Level(0, 9, 0),)
+        fixed,
+        fixed,
+        "affine",
+        objective="mse",
+        optimiser="block_matching",
+        levels=(Level(0, 9, 0),),
     )
     assert len(result.history) == 1
     with torch.no_grad():
@@ -127,7 +136,7 @@ def test_it_ends_when_nothing_moves():
 def test_it_says_which_transforms_it_moves(transform):
     fixed, moving, _ = pair((12, 12))
     with pytest.raises(ValueError, match=r"block_matching moves linear transforms .* use lbfgs"):
-        optimise(fixed, moving, transform, cost="mse", optimiser="block_matching")
+        optimise(fixed, moving, transform, objective="mse", optimiser="block_matching")
 
 
 def test_it_says_that_it_takes_one_pair_of_one_channel():

@@ -8,15 +8,15 @@ import torch
 from coincide.alignment import Alignment
 from coincide.evaluate.evaluate import evaluate
 from coincide.objective import objective
+from coincide.optimise.level import Level
 from coincide.optimise.log_demons import averaged
 from coincide.optimise.loop import optimise
 from coincide.optimise.settle import settled
-from coincide.presets import Preset
+from coincide.presets.preset import Preset
 from coincide.register import register
 from coincide.registry import build
 from coincide.space.grid import Grid
 from coincide.space.image import Image
-from coincide.space.pyramid import Level
 from coincide.synthetic.deformations import smooth_displacement
 from coincide.synthetic.phantoms import centred, textured
 from coincide.transforms.displacement import Displacement
@@ -59,7 +59,7 @@ def nothing(grid: Grid) -> Displacement:
 
 
 def found(fixed: Image, moving: Image, transform: str, cost: str, optimiser: str, levels=LEVELS):
-    result = optimise(fixed, moving, transform, cost=cost, optimiser=optimiser, levels=levels)
+    result = optimise(fixed, moving, transform, objective=cost, optimiser=optimiser, levels=levels)
     return result.transform.requires_grad_(False)
 
 
@@ -140,7 +140,7 @@ def test_syn_says_what_it_cannot_compare():
         (objective("mse") + build("mse").of(pair.fixed, pair.moving), "mse of pair; leave it out"),
     ):
         with pytest.raises(ValueError, match=why):
-            optimise(pair.fixed, pair.moving, "symmetric", cost=cost, optimiser="syn")
+            optimise(pair.fixed, pair.moving, "symmetric", objective=cost, optimiser="syn")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_syn_says_what_it_cannot_compare():
 def test_demons_follow_the_squared_difference_only(optimiser, transform, cost):
     pair = Pair(2)
     with pytest.raises(ValueError, match=r"demons lower .*; give the objective 'mse'"):
-        optimise(pair.fixed, pair.moving, transform, cost=cost, optimiser=optimiser)
+        optimise(pair.fixed, pair.moving, transform, objective=cost, optimiser=optimiser)
 
 
 def test_demons_know_their_words():
@@ -241,9 +241,9 @@ def test_settled_halves_do_not_fold_and_end_at_zero():
 @both_dimensions
 def test_register_gives_the_inverse_when_the_images_are_exchanged(dim):
     pair = Pair(dim, seed=4)
-    plan = Preset("few steps", objective="lncc(radius=3)", steps=(50, 30))
+    plan = Preset(levels=(Level(steps=50), Level(steps=30)))
     there, back = (
-        register(f, m, transform="symmetric", preset=plan, initial="header")
+        register(f, m, "symmetric", objective="lncc(radius=3)", preset=plan)
         for f, m in ((pair.fixed, pair.moving), (pair.moving, pair.fixed))
     )
     assert pair.apart(there.transform, nothing(pair.grid)).max() > 2 * SPACING

@@ -6,11 +6,11 @@ import torch
 
 from coincide.alignment import Alignment
 from coincide.optimise.evenness import evenness
+from coincide.optimise.level import Level
 from coincide.optimise.loop import optimise
 from coincide.optimise.optimiser import Optimiser
 from coincide.registry import build
 from coincide.space.grid import Grid
-from coincide.space.pyramid import Level
 from coincide.synthetic.deformations import smooth_displacement
 from coincide.synthetic.phantoms import centred, textured
 from coincide.transforms.displacement import Displacement
@@ -81,7 +81,7 @@ def registered(calm: float, sigma: float, peak: float) -> tuple[float, float, st
     noise = torch.randn(moving.data.shape, generator=torch.Generator().manual_seed(0))
     moving = moving.with_data(moving.data + 0.05 * noise).with_mask(None)
     rule = f"compositive(update=2); compositive(update=1, field=0.6, calm={calm})"
-    found = optimise(fixed, moving, "displacement", cost="lncc", optimiser=rule, levels=LEVELS)
+    found = optimise(fixed, moving, "displacement", objective="lncc", optimiser=rule, levels=LEVELS)
     inside = fixed.data[0, 0] > 0.1
     with torch.no_grad():
         wanted = truth.displacement(fixed.grid).detach()
@@ -105,7 +105,7 @@ def test_a_calm_optimiser_is_as_another_where_the_field_is_uneven():
     for rule in ("compositive", "compositive(calm=3)"):
         start = Displacement(field=uneven.field.detach().clone(), grid=fixed.grid)
         level = (Level(1, 3),)
-        found = optimise(fixed, fixed, start, cost="lncc", optimiser=rule, levels=level)
+        found = optimise(fixed, fixed, start, objective="lncc", optimiser=rule, levels=level)
         fields.append(found.transform.field)
     assert torch.equal(*fields)
     assert not torch.equal(fields[0], uneven.field)

@@ -8,11 +8,11 @@ from test_optimisers import LINEAR, error, pair
 from coincide.alignment import Alignment
 from coincide.objective import objective
 from coincide.optimise.gauss_newton import GaussNewton, GaussNewtonRun
+from coincide.optimise.level import Level
 from coincide.optimise.linear_map import LinearMap
 from coincide.optimise.loop import optimise
 from coincide.optimise.optimiser import Problem
 from coincide.registry import build
-from coincide.space.pyramid import Level
 from coincide.synthetic.deformations import random_affine
 from coincide.synthetic.phantoms import centred, textured
 from worlds import oblique
@@ -91,7 +91,7 @@ def test_it_reaches_the_optimum_of_lbfgs_with_fewer_looks(cost, transform, monke
             fixed,
             moving,
             transform,
-            cost=cost,
+            objective=cost,
             optimiser=name,
             levels=(Level(4, 60, 0), Level(0, 60, 0)),
         )
@@ -107,7 +107,12 @@ def test_it_reaches_the_optimum_of_lbfgs_with_fewer_looks(cost, transform, monke
 def test_its_cost_never_rises():
     fixed, moving, _ = pair((32, 30))
     result = optimise(
-        fixed, moving, "affine", cost="ngf", optimiser="gauss_newton", levels=(Level(0, 40, 0),)
+        fixed,
+        moving,
+        "affine",
+        objective="ngf",
+        optimiser="gauss_newton",
+        levels=(Level(0, 40, 0),),
     )
     costs = [step.cost for step in result.history]
     assert costs == sorted(costs, reverse=True)
@@ -131,11 +136,11 @@ def test_no_step_is_longer_than_allowed():
 def test_it_says_which_costs_it_minimises(cost):
     fixed, moving, _ = pair((12, 12))
     with pytest.raises(ValueError, match=r"squared differences \(.*mse, ngf.*\), not .*use lbfgs"):
-        optimise(fixed, moving, "rigid", cost=cost, optimiser="gauss_newton")
+        optimise(fixed, moving, "rigid", objective=cost, optimiser="gauss_newton")
 
 
 @pytest.mark.parametrize("transform", ["displacement", "bspline", "velocity"])
 def test_it_says_which_transforms_it_moves(transform):
     fixed, moving, _ = pair((12, 12))
     with pytest.raises(ValueError, match=r"moves linear transforms .*; use lbfgs or adam"):
-        optimise(fixed, moving, transform, cost="mse", optimiser="gauss_newton")
+        optimise(fixed, moving, transform, objective="mse", optimiser="gauss_newton")

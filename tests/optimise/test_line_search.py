@@ -9,11 +9,11 @@ from scipy.optimize import minimize
 
 from coincide.alignment import Alignment
 from coincide.objective import Term, objective
+from coincide.optimise.level import Level
 from coincide.optimise.line_search import Landscape, Place, backtrack, remembered
 from coincide.optimise.loop import optimise
 from coincide.optimise.optimiser import Problem
 from coincide.registry import build
-from coincide.space.pyramid import Level
 from coincide.synthetic.phantoms import textured
 from coincide.transforms.transform import Transform
 
@@ -96,7 +96,7 @@ def steps_to(optimiser: str, stiffness: tuple[float, ...]) -> int:
         image,
         image,
         "translation",
-        cost=Valley(*stiffness),
+        objective=Valley(*stiffness),
         optimiser=optimiser,
         levels=(Level(0, 300, 0),),
     )
@@ -145,7 +145,7 @@ def test_no_lower_cost_of_images_is_found_by_scipy(name):
 
     lowest = minimize(cost, np.zeros(12), jac=True, method="CG", options={"maxiter": 200}).fun
     result = optimise(
-        fixed, moving, "affine", cost="nmi", optimiser=name, levels=(Level(0, 200, 0),)
+        fixed, moving, "affine", objective="nmi", optimiser=name, levels=(Level(0, 200, 0),)
     )
     costs = [step.cost for step in result.history]
     assert lowest < costs[0] - 0.05

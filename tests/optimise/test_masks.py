@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from coincide.alignment import Alignment
+from coincide.optimise.level import Level
 from coincide.optimise.loop import optimise
 from coincide.space.image import Image
-from coincide.space.pyramid import Level
 from coincide.synthetic.deformations import smooth_displacement
 from coincide.synthetic.phantoms import textured
 
@@ -50,7 +50,7 @@ class Case:
     def errors(self, fixed: Image, moving: Image, cost: str) -> tuple[float, float]:
         """Mean error around the lesion and inside it, mm."""
         result = optimise(
-            fixed, moving, "displacement", cost=cost, optimiser=COSTS[cost], levels=LEVELS
+            fixed, moving, "displacement", objective=cost, optimiser=COSTS[cost], levels=LEVELS
         )
         with torch.no_grad():
             found = result.transform.displacement(fixed.grid)

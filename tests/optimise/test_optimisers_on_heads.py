@@ -5,10 +5,10 @@ import torch
 
 from coincide.alignment import pulled
 from coincide.files.read import read_image
+from coincide.optimise.level import Level
 from coincide.optimise.loop import optimise
 from coincide.registry import build
 from coincide.space.image import Image
-from coincide.space.pyramid import Level
 from coincide.synthetic.deformations import random_affine
 from coincide.transforms.linear import Linear
 
@@ -44,7 +44,9 @@ def test_t2_is_brought_back_to_t1_as_well_as_by_lbfgs(real_data, optimiser, cost
     truth.requires_grad_(False)
     moving = pulled(other, truth.inverse().requires_grad_(False), fixed.grid).with_mask(None)
     found = {
-        name: optimise(fixed, moving, "affine", cost=cost, optimiser=name, levels=steps).transform
+        name: optimise(
+            fixed, moving, "affine", objective=cost, optimiser=name, levels=steps
+        ).transform
         for name, steps in ((optimiser, levels), ("lbfgs", LEVELS))
     }
     left = {name: gap(transform, truth, fixed) for name, transform in found.items()}

@@ -10,12 +10,12 @@ from test_optimisers import error, pair
 
 from coincide.alignment import Alignment
 from coincide.objective import Similarity, objective
+from coincide.optimise.level import Level
 from coincide.optimise.loop import optimise
 from coincide.optimise.optimiser import Problem
 from coincide.optimise.stochastic import Stochastic, _thinned, later
 from coincide.registry import build
 from coincide.space.image import Image
-from coincide.space.pyramid import Level
 from coincide.synthetic.deformations import random_affine
 from coincide.synthetic.phantoms import centred, textured
 from worlds import image, oblique
@@ -130,7 +130,7 @@ def test_an_affine_map_is_found_from_a_tenth_of_the_voxels(cost):
     fixed, moving, _ = pair(shape, spacing=2.0, truth=truth, seed=3)
     found = {
         name: optimise(
-            fixed, moving, "affine", cost=cost, optimiser=name, levels=(Level(0, steps, 0),)
+            fixed, moving, "affine", objective=cost, optimiser=name, levels=(Level(0, steps, 0),)
         ).transform
         for name, steps in (("lbfgs", 40), ("stochastic(samples=3900)", 200))
     }
@@ -147,7 +147,7 @@ def test_another_seed_takes_another_way_to_the_same_place():
             fixed,
             moving,
             "rigid",
-            cost="mse",
+            objective="mse",
             optimiser=Stochastic(samples=3000, seed=seed),
             levels=(Level(0, 100, 0),),
         ).transform
@@ -164,7 +164,7 @@ def test_identical_images_are_not_shaken_apart():
         fixed,
         fixed,
         "affine",
-        cost="nmi",
+        objective="nmi",
         optimiser=Stochastic(samples=3000),
         levels=(Level(0, 60, 0),),
     )

@@ -6,12 +6,12 @@ import torch
 
 from coincide.alignment import Alignment
 from coincide.objective import objective
+from coincide.optimise.level import Level
 from coincide.optimise.loop import optimise
 from coincide.penalties.inverse_consistency import InverseConsistency
 from coincide.penalties.rigidity import Rigidity
 from coincide.space.grid import Grid
 from coincide.space.image import Image
-from coincide.space.pyramid import Level
 from coincide.synthetic.deformations import smooth_displacement
 from coincide.synthetic.phantoms import centred, ellipsoid, textured
 from coincide.transforms.displacement import Displacement
@@ -58,7 +58,7 @@ def test_total_variation_lets_organs_slide_where_diffusion_smears():
             fixed,
             moving,
             "displacement",
-            cost=f"mse + {weight}*{penalty}",
+            objective=f"mse + {weight}*{penalty}",
             optimiser="adam",
             levels=(Level(2, 60, 0), Level(1, 80, 0)),
         )
@@ -170,7 +170,12 @@ def test_bone_in_soft_tissue_moves_without_bending():
     for weight in (0.0, 2.0):
         cost = objective("mse + 0.002*diffusion") + weight * stiff
         result = optimise(
-            fixed, moving, "displacement", cost=cost, levels=(Level(2, 60, 0), Level(1, 60, 0))
+            fixed,
+            moving,
+            "displacement",
+            objective=cost,
+            optimiser="adam",
+            levels=(Level(2, 60, 0), Level(1, 60, 0)),
         )
         alignment = Alignment(fixed, moving, result.transform)
         gap = result.transform.field.detach() - truth.field

@@ -10,6 +10,7 @@ from coincide.alignment import Alignment, pulled
 from coincide.features.binned import binned
 from coincide.features.distance import signed_distance
 from coincide.objective import Similarity
+from coincide.optimise.level import Level
 from coincide.optimise.loop import optimise
 from coincide.registry import build
 from coincide.similarities.correlation_ratio import CorrelationRatio
@@ -29,7 +30,6 @@ from coincide.similarities.overlap import Overlap
 from coincide.similarities.ssim import SSIM
 from coincide.space.grid import Grid
 from coincide.space.image import Image
-from coincide.space.pyramid import Level
 from coincide.transforms.linear import Translation
 from worlds import noise
 
@@ -362,6 +362,6 @@ def test_feature_images_of_many_channels_are_registered_by_plain_differences(sha
         blank = fixed.with_data(torch.zeros_like(fixed.data[:, :1]))
         images = (fixed, moving) if isinstance(term, str) else (blank, blank)
         found = optimise(
-            *images, "translation", cost=term, optimiser="lbfgs", levels=(Level(0, 15),)
+            *images, "translation", objective=term, optimiser="lbfgs", levels=(Level(0, 15),)
         )
         assert float(found.transform.shift[0, 0].detach()) == pytest.approx(1.5, abs=0.15)

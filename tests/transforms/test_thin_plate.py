@@ -9,9 +9,9 @@ from scipy.interpolate import RBFInterpolator
 from coincide.alignment import pulled
 from coincide.files.itk import read_transform, write_transform
 from coincide.objective import objective
+from coincide.optimise.level import Level
 from coincide.optimise.loop import optimise
 from coincide.space.image import Image
-from coincide.space.pyramid import Level
 from coincide.transforms.thin_plate import ThinPlate
 from worlds import noise, oblique
 
@@ -144,7 +144,7 @@ def test_a_lattice_is_optimised_like_any_other_deformation(dim):
         fixed,
         moving,
         "thin_plate(spacing=12.0)",
-        cost=objective("mse"),
+        objective=objective("mse"),
         optimiser="lbfgs",
         levels=(Level(0, 40, 0),),
     ).transform

@@ -64,6 +64,11 @@ def finished(folder: Path) -> Registration:
     frame = settings.get("frame", -1)
     frame = None if frame < 0 else frame
     for name in ("fixed", "moving"):
+        if name not in settings:
+            raise ValueError(
+                f"{stored} does not say which file the {name} image was; register from files, or "
+                "use coincide.evaluate in Python"
+            )
         if not Path(settings[name]).exists():
             raise ValueError(f"the {name} image {settings[name]} of {folder} is no longer there")
     return Registration(

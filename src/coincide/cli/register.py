@@ -3,7 +3,8 @@
 import sys
 import time
 import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,39 +12,42 @@ from tyro.conf import FlagConversionOff, Positional, arg
 
 from coincide.evaluate.evaluate import evaluate
 from coincide.files.accept import as_image
-from coincide.files.itk import read_transform
 from coincide.files.points import read_points
 from coincide.files.read import ImageFile, load, read_labels
 from coincide.initialise.mask import with_mask
 from coincide.objective import Objective
 from coincide.objective import objective as read_objective
 from coincide.output import save
-from coincide.presets import Preset
-from coincide.presets import preset as find_preset
+from coincide.presets.preset import PRESETS, Preset
+from coincide.presets.preset import preset as find_preset
 from coincide.register import register as run
-from coincide.registry import every
-from coincide.transforms.transform import Transform
+from coincide.registry import per_level
+
+PRESET_HELP = (
+    f"What is registered: {', '.join(PRESETS)}; or a file of your own, such as my.toml. None: auto."
+)
+Given = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class RegisterOptions:
-    """Everything a run depends on; `settings.toml` holds exactly this.
+    """Everything a run depends on; `settings.toml` holds the same.
 
     Args:
         fixed: Image that stays: NIfTI, MGZ, NRRD, MetaImage, PNG/TIFF, or a DICOM folder.
         moving: Image that is brought onto it.
         out: Folder for warped.nii.gz, transform.h5, inverse.h5, scores.json, settings.toml and
             report.html.
-        preset: auto, fast, accurate, brain-mr, brain-multimodal, lung-ct, abdomen, cardiac,
-            histology, rigid or affine.
-        transform: Deformation, such as "velocity(spacing=4)", "bspline(spacing=8)" or "rigid".
-        objective: What is minimised, such as "ngf(eta=0.5) + 0.1*bending", or "lncc + 0.5*labels"
-            and "lncc + landmarks" to let the label maps or landmarks take part.
+        preset: See above.
+        ways: All that is done, one after the other, such as "affine >> displacement", "rigid" or
+            "affine >> convex(reach=36) >> velocity(spacing=4)". None: those of the preset.
+        objective: What a deformation minimises, such as "ngf(eta=0.5) + 0.1*bending", or
+            "lncc + 0.5*labels" and "lncc + landmarks" to let the label maps or landmarks take part.
         optimiser: Such as "adam(rate=0.1)" or "compositive(update=2, field=1)"; this and the
             objective may be one for each level, coarse to fine, divided by semicolons.
         steps: Most steps on each level, coarse to fine, such as "50,30,10".
-        search: What finds large motion first, such as "convex(spacing=6, reach=32)"; none.
-        initial: search (any orientation), header (trust the files), or a linear transform file.
+        initial: Where to begin: search (any orientation), header (trust the files), or a transform
+            file, which is refined by ways that can and kept by others. None: search.
         fixed_mask: Where the fixed image counts: weights from 0 to 1, or above 0.
         moving_mask: Where the moving image counts.
         fixed_exclude: Where the fixed image does not count, such as a lesion.
@@ -53,29 +57,35 @@ class RegisterOptions:
         fixed_points: Landmarks of the fixed image, for scores and the term "landmarks".
         moving_points: Landmarks of the moving image, in the same order.
         frame: Which volume of a 4-D file (both images), from 0.
-        device: auto (CUDA where present), cpu or cuda.
+        device: auto (CUDA where present), cpu or cuda. None: auto.
     """
 
-    fixed: Positional[str] = ""
-    moving: Positional[str] = ""
-    out: str = ""
-    preset: str = "auto"
-    transform: str = ""
-    objective: str = ""
-    optimiser: str = ""
-    steps: str = ""
-    search: str = ""
-    initial: str = "search"
-    fixed_mask: str = ""
-    moving_mask: str = ""
-    fixed_exclude: str = ""
-    moving_exclude: str = ""
-    fixed_labels: str = ""
-    moving_labels: str = ""
-    fixed_points: str = ""
-    moving_points: str = ""
-    frame: int = -1
-    device: str = "auto"
+    fixed: Positional[str | None] = None
+    moving: Positional[str | None] = None
+    out: str | None = None
+    preset: Annotated[str | None, arg(help=PRESET_HELP)] = None
+    ways: str | None = None
+    objective: str | None = None
+    optimiser: str | None = None
+    steps: str | None = None
+    initial: str | None = None
+    fixed_mask: str | None = None
+    moving_mask: str | None = None
+    fixed_exclude: str | None = None
+    moving_exclude: str | None = None
+    fixed_labels: str | None = None
+    moving_labels: str | None = None
+    fixed_points: str | None = None
+    moving_points: str | None = None
+    frame: int | None = None
+    device: str | None = None
+
+
+FILES = tuple(
+    f"{which}{kind}"
+    for which in ("fixed", "moving")
+    for kind in ("", "_mask", "_exclude", "_labels", "_points")
+)
 
 
 def register(
@@ -98,44 +108,80 @@ def register(
         report: Whether to write report.html.
     """
     begin = time.perf_counter()
-    options = _merged(options, settings)
+    given, plan = _merged(options, settings)
     for name in ("fixed", "moving", "out"):
-        if not getattr(options, name):
+        if not given.get(name):
             raise ValueError(f"no {name} given; write: coincide register FIXED MOVING --out FOLDER")
-    frame = None if options.frame < 0 else options.frame
-    fixed = _masked(as_image(options.fixed, frame=frame), options.fixed_mask, options.fixed_exclude)
-    moving = _masked(
-        as_image(options.moving, frame=frame), options.moving_mask, options.moving_exclude
+    fixed, moving = (
+        _masked(
+            as_image(given[which], frame=given.get("frame")),
+            given.get(f"{which}_mask"),
+            given.get(f"{which}_exclude"),
+        )
+        for which in ("fixed", "moving")
     )
-    truth = _truth(options)
+    truth = _truth(given)
     result = run(
         fixed,
         moving,
-        options.transform or None,
-        objective=_objectives(options.objective, truth),
-        optimiser=options.optimiser or None,
-        preset=_preset(options),
-        initial=_initial(options.initial),
-        device=options.device,
+        options.ways,
+        objective=_objectives(options.objective, truth) if options.objective else None,
+        optimiser=options.optimiser,
+        preset=_with_terms(plan, truth),
+        initial=given.get("initial", "search"),
+        device=given.get("device", "auto"),
     )
     for note in result.warnings:
         print(f"note: {note}", file=sys.stderr)
     scores = evaluate(result, **truth).to_dict()
-    folder = save(result, options.out, scores=scores, settings=_plain(options), report=report)
+    used = {name: given[name] for name in (*FILES, "frame") if name in given}
+    used["preset"] = given.get("preset", "auto")
+    folder = save(result, given["out"], scores=scores, settings=used, report=report)
     _say(result.status, scores, folder, time.perf_counter() - begin)
 
 
-def _preset(options: RegisterOptions) -> str | Preset:
-    """The preset, with another search or other steps; the search `none` leaves it out."""
-    plan = find_preset(options.preset)
-    changes: dict[str, Any] = {}
-    if options.search:
-        changes["search"] = "" if options.search == "none" else options.search
-    if options.steps:
-        if not (options.transform or plan.transform):
-            raise ValueError(f"--steps are those of a deformation; {options.preset!r} has none")
-        changes["steps"] = _steps(options.steps)
-    return replace(plan, **changes) if changes else options.preset
+def _merged(options: RegisterOptions, settings: Path | None) -> tuple[dict[str, Any], Preset]:
+    """What was given here and, where it was not, in the settings; and the preset that it makes."""
+    here = {f.name: getattr(options, f.name) for f in fields(options)}
+    here = {name: value for name, value in here.items() if value is not None}
+    for name in FILES:  # a run can be repeated from any folder
+        if name in here:
+            here[name] = str(Path(here[name]).resolve())
+    stored = {} if settings is None else _stored(settings)
+    if "preset" in here or settings is None:
+        plan = find_preset(here.get("preset", "auto"))
+    else:
+        plan = Preset.from_dict(stored, str(settings))
+    if "steps" in here:
+        plan = plan.with_steps(*_steps(here["steps"]))
+    return {**stored, **here}, plan
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """Settings of an earlier run.
+
+    Raises:
+        ValueError: if there are none, or they cannot repeat it.
+    """
+    try:
+        stored = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"there is no settings file {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a settings file: {error}") from None
+    known = {f.name for f in fields(RegisterOptions)} | {"about", "levels", "window"}
+    unknown = sorted(set(stored) - known - {"version", "incomplete"})
+    if unknown:
+        raise ValueError(f"{path} has unknown settings {unknown}; known: {sorted(known)}")
+    if stored.get("incomplete"):
+        raise ValueError(
+            f"the run of {path} had terms made of data in Python, {', '.join(stored['incomplete'])}"
+            "; only Python can repeat it"
+        )
+    initial = stored.get("initial", "search")
+    if initial not in ("search", "header"):
+        stored["initial"] = str(path.parent / initial)
+    return stored
 
 
 def _steps(text: str) -> tuple[int, ...]:
@@ -145,38 +191,18 @@ def _steps(text: str) -> tuple[int, ...]:
         raise ValueError(f'steps are numbers, such as "50,30,10", not {text!r}') from None
 
 
-def _merged(options: RegisterOptions, settings: Path | None) -> RegisterOptions:
-    if settings is None:
-        return options
-    try:
-        stored = tomllib.loads(settings.read_text())
-    except FileNotFoundError:
-        raise ValueError(f"there is no settings file {settings}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{settings} is not a settings file: {error}") from None
-    known = {f.name for f in fields(RegisterOptions)}
-    unknown = sorted(set(stored) - known - {"version"})
-    if unknown:
-        raise ValueError(f"{settings} has unknown settings {unknown}; known: {sorted(known)}")
-    stored.pop("version", None)
-    given = {
-        f.name: getattr(options, f.name)
-        for f in fields(options)
-        if getattr(options, f.name) != f.default
-    }
-    return replace(RegisterOptions(), **{**stored, **given})
+def _with_terms(plan: Preset, truth: dict[str, Any]) -> Preset:
+    """The preset, its objectives given label maps and landmarks where they ask for them."""
+    levels = [
+        replace(level, objective=_objectives(str(level.objective), truth)[0])
+        if level.objective
+        else level
+        for level in plan.levels
+    ]
+    return replace(plan, levels=tuple(levels))
 
 
-def _plain(options: RegisterOptions) -> dict[str, Any]:
-    """The options as they repeat the run from any folder: paths made absolute."""
-    values = asdict(options)
-    for name, value in values.items():
-        if value and isinstance(value, str) and Path(value).exists() and name != "out":
-            values[name] = str(Path(value).resolve())
-    return values
-
-
-def _masked(image: ImageFile, mask: str, exclude: str) -> ImageFile:
+def _masked(image: ImageFile, mask: str | None, exclude: str | None) -> ImageFile:
     for path, out in ((mask, False), (exclude, True)):
         if path:
             where = load(path)
@@ -186,26 +212,24 @@ def _masked(image: ImageFile, mask: str, exclude: str) -> ImageFile:
     return image
 
 
-def _truth(options: RegisterOptions) -> dict[str, Any]:
+def _truth(given: Given) -> dict[str, Any]:
     """Label maps and landmarks for the scores; both of a kind, or none."""
     found: dict[str, Any] = {}
     for kind, read in (("labels", read_labels), ("points", read_points)):
         names = [f"{which}_{kind}" for which in ("fixed", "moving")]
-        given = [getattr(options, name) for name in names]
-        if bool(given[0]) != bool(given[1]):
+        paths = [given[name] for name in names if name in given]
+        if len(paths) == 1:
             raise ValueError(
                 f"scores need the {kind} of both images: give --fixed-{kind} and --moving-{kind}"
             )
-        if all(given):
-            found |= {name: read(path) for name, path in zip(names, given, strict=True)}
+        if paths:
+            found |= {name: read(path) for name, path in zip(names, paths, strict=True)}
     return found
 
 
-def _objectives(text: str, truth: dict[str, Any]) -> list[Objective] | None:
+def _objectives(text: str, truth: dict[str, Any]) -> list[Objective]:
     """The objectives, their terms given the label maps and landmarks that came with the images."""
-    if not text:
-        return None
-    targets = [read_objective(one) for one in every(text)]
+    targets = [read_objective(one) for one in per_level(text)]
     for name, kind in (("labels", "labels"), ("landmarks", "points")):
         if any(name in target.absent for target in targets):
             if f"fixed_{kind}" not in truth:
@@ -213,13 +237,9 @@ def _objectives(text: str, truth: dict[str, Any]) -> list[Objective] | None:
                     f"the objective has the term {name!r}; give --fixed-{kind} and --moving-{kind}"
                 )
             data = truth[f"fixed_{kind}"], truth[f"moving_{kind}"]
-            targets = [target.given(name, *data) for target in targets]
+            targets = [target.with_data(name, *data) for target in targets]
             print(f"note: the {name} take part, so their scores flatter", file=sys.stderr)
     return targets
-
-
-def _initial(text: str) -> str | Transform:
-    return text if text in ("search", "header") else read_transform(text)
 
 
 def _say(status: str, scores: dict[str, Any], folder: Path, seconds: float) -> None:

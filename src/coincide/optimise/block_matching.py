@@ -99,7 +99,7 @@ class BlockMatchingRun(Run):
             turned = offsets[found] @ self.problem.fixed.grid.affine[:-1, :-1].T
             self._fit(self.centres[found], self._sent(self.centres[found] + turned))
         moved = np.linalg.norm(self._sent(self.corners) - before, axis=1).max()
-        self.exhausted = bool(moved < STILL * self.problem.fixed.grid.finest)
+        self.stalled = bool(moved < STILL * self.problem.fixed.grid.finest)
         return cost, values
 
     def finish(self) -> Transform:

@@ -3,26 +3,28 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from coincide.alignment import Alignment
 from coincide.kernels.difference import mean_square_pull
 from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, largest, pull
 from coincide.kernels.warp import pull_along, warp
-from coincide.objective import OfPair, Similarity, Term
+from coincide.objective import OnPair, Similarity, Term
 from coincide.optimise.evenness import widened
 from coincide.optimise.optimiser import Optimiser, Problem, Run
+from coincide.optimise.syn import SyN
 from coincide.registry import named
 from coincide.space.grid import applied
 from coincide.space.image import Image
 from coincide.space.shapes import Field
 from coincide.transforms.displacement import Displacement
+from coincide.transforms.symmetric import Symmetric
 from coincide.transforms.transform import Transform
+
+HALF = 0.6  # smoothing of each of two halves, as a share of that of a whole displacement
 
 
 @named("compositive")
@@ -76,6 +78,17 @@ class Compositive(Optimiser):
         if self.gradient not in ("warped", "moving"):
             raise ValueError(f"the gradient is 'warped' or 'moving', not {self.gradient!r}")
 
+    def suited(self, transform: Transform) -> Optimiser | None:
+        """`syn` for two halves; nothing for transforms that are no field on the images' grid."""
+        if isinstance(transform, Symmetric):
+            return SyN(
+                step=0.5 * self.step,
+                update=self.update,
+                field=HALF * self.field,
+                calm=self.calm,
+            )
+        return self if isinstance(transform, Displacement) else None
+
     def start(self, problem: Problem) -> "CompositiveRun":
         """Begin on a level."""
         return CompositiveRun(self, problem)
@@ -109,7 +122,7 @@ class CompositiveRun(Run):
                 f"{type(transform).__name__}; use 'displacement', or adam or lbfgs"
             )
         terms = [term for _, term in problem.objective.terms]
-        if not any(isinstance(term, Similarity | OfPair) for term in terms):
+        if not any(isinstance(term, Similarity | OnPair) for term in terms):
             raise ValueError(f"{name} needs at least one similarity in the objective")
         self.rule, self.problem, self.turned = rule, problem, turned
         grid = problem.fixed.grid
@@ -120,21 +133,20 @@ class CompositiveRun(Run):
         self.ratio = grid.fineness
         world = transform.field.detach()
         self.field: Field = applied(np.linalg.inv(self.scale), world)
-        self.wider, self.remark = widened(rule.calm, world, grid) if rule.calm > 1 else (1.0, "")
+        self.wider, self.note = widened(rule.calm, world, grid) if rule.calm > 1 else (1.0, "")
         self.best, self.lowest = self.field, math.inf
         # the field now, the best so far, and three to work with, which change their roles
         self.buffers = [self.field, *(torch.empty_like(self.field) for _ in range(4))]
         self.pairs = []
         for weight, term in problem.objective.similarities:
-            fixed, moving = term.prepared(problem.fixed, problem.moving)
+            fixed, moving = problem.features(term)
             data = self.field.new_empty(*moving.data.shape[:2], *grid.shape)
             buffers = data, torch.empty_like(data[:, :1])
             self.pairs.append((weight, term, fixed, moving, term.seen(fixed), buffers))
         others = [(w, t) for w, t in problem.objective.terms if not isinstance(t, Similarity)]
-        self.beside = [(w, t) for w, t in others if isinstance(t, OfPair)]
-        self.penalties = [(w, t) for w, t in others if not isinstance(t, OfPair)]
+        self.beside = [(w, t) for w, t in others if isinstance(t, OnPair)]
+        self.penalties = [(w, t) for w, t in others if not isinstance(t, OnPair)]
         self.strongest = [1e-20] * len(self.beside)
-        self.prepared: dict[Any, Any] = {}  # of the terms that are not similarities
 
     def step(self) -> tuple[float, dict[str, float]]:
         """One composition."""
@@ -242,7 +254,7 @@ class CompositiveRun(Run):
         """Value of a term that is no similarity, and its derivative, voxels."""
         problem = self.problem
         trial = Displacement(field=applied(self.scale, self.field), grid=problem.fixed.grid)
-        value = term(Alignment(problem.fixed, problem.moving, trial, self.prepared)).sum()
+        value = term(problem.alignment(trial)).sum()
         (slope,) = torch.autograd.grad(value, trial.field)
         return float(value.detach()) / len(slope), applied(np.linalg.inv(self.scale), slope)
 

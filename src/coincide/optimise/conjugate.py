@@ -60,7 +60,7 @@ class ConjugateRun(Run):
         length = min(self.length or self.rule.first / steepest, most)
         found = backtrack(self.landscape, here, direction, length)
         if found.place is None:
-            self.exhausted = self.fresh
+            self.stalled = self.fresh
             self.direction, self.fresh, self.length = -here.slope, True, 0.0
             return here.cost, here.values
         found = sharpened(self.landscape, here, direction, found, most=most)

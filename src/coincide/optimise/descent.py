@@ -53,7 +53,7 @@ class DescentRun(Run):
         length = min(length, self.rule.longest / max(steepest, 1e-30))
         found = backtrack(self.landscape, here, -here.slope, length)
         if found.place is None:
-            self.exhausted = True
+            self.stalled = True
         else:
             self.length, self.here = remembered(here, -here.slope, found), found.place
         return here.cost, here.values

@@ -80,7 +80,7 @@ class GaussNewtonRun(Run):
         self.rule, self.problem = rule, problem
         self.map = LinearMap(problem, "gauss_newton")
         self.pairs = [
-            (weight, str(term), *term.prepared(problem.fixed, problem.moving))
+            (weight, str(term), *problem.features(term))
             for weight, term in problem.objective.similarities
         ]
         self.damping = rule.damping
@@ -106,7 +106,7 @@ class GaussNewtonRun(Run):
                 self.here, self.damping = there, max(self.damping / FACTOR, LEAST)
                 return cost, here.values
             self.damping *= FACTOR
-        self.exhausted = True
+        self.stalled = True
         return cost, here.values
 
     def finish(self) -> Transform:

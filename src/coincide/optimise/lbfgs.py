@@ -54,13 +54,13 @@ class LBFGSRun(Run):
             self.pairs, direction = [], -here.slope
         size = float(direction.norm())
         if size < 1e-12:
-            self.exhausted = True
+            self.stalled = True
             return here.cost, here.values
         length = 1.0 if self.pairs else self.rule.first / size
         found = backtrack(self.landscape, here, direction, min(length, self.rule.longest / size))
         if found.place is None:
             # along a bad direction start afresh, along the gradient itself stop
-            self.exhausted = found.flat or not self.pairs
+            self.stalled = found.flat or not self.pairs
             self.pairs = []
         else:
             self._remember(found.place.point - here.point, found.place.slope - here.slope)

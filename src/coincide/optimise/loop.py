@@ -1,21 +1,23 @@
 """The one loop that optimises a transform, level by level."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from coincide.objective import Objective, Term, objective
+from coincide.objective import Objective, Term
+from coincide.objective import objective as read_objective
+from coincide.optimise.level import Level, halving, overruled
 from coincide.optimise.optimiser import Optimiser, Problem
 from coincide.registration import Step
-from coincide.registry import build, every
+from coincide.registry import build
 from coincide.space.image import Image
-from coincide.space.pyramid import Level, at
+from coincide.space.pyramid import at
+from coincide.transforms.batch import joined, one_of
 from coincide.transforms.transform import Transform
+from coincide.way import Watch
 
-T = TypeVar("T")
 LEVELS = (Level(4, 50), Level(2, 30), Level(1, 15))
 
 
@@ -25,7 +27,7 @@ class Optimised:
 
     Args:
         transform: Fixed-world to moving-world points.
-        history: Every step.
+        history: Every step; of a batch, of one pair after the other.
         status: One sentence for a person.
         seconds: Wall time.
     """
@@ -41,43 +43,84 @@ def optimise(
     moving: Image,
     transform: Transform | str,
     *,
-    cost: Objective | Term | str | Sequence[Objective | Term | str],
-    optimiser: Optimiser | str | Sequence[Optimiser | str] = "adam",
+    objective: Objective | Term | str | Sequence[Objective | Term | str] = "",
+    optimiser: Optimiser | str | Sequence[Optimiser | str] = "",
     levels: Sequence[Level] = LEVELS,
-    stage: str = "deformable",
-    watch: Callable[[Step], None] | None = None,
+    outer: Transform | None = None,
+    watch: Watch | None = None,
 ) -> Optimised:
     """Move a transform until the objective stops falling, on each level of a pyramid.
 
+    The pairs of a batch are optimised one after the other, so that none has a say in another's
+    steps.
+
     Args:
         fixed: Image that stays, (B, C, *S).
-        moving: Image that is mapped; any grid.
-        transform: The start, a part or text such as `"velocity(spacing=4)"`.
-        cost: The objective, or text such as `"ngf + 0.1*bending"`; one for all levels, or one for
-            each, in text divided by semicolons.
-        optimiser: The same.
+        moving: Image that is mapped, (B, C, *M); any grid.
+        transform: The start, a part or text such as `"velocity(spacing=4)"`; of one pair or of B.
+        objective: What is minimised on levels that do not say, or text such as
+            `"ngf + 0.1*bending"`; one for all levels, or one for each, in text divided by
+            semicolons.
+        optimiser: The same; empty: what suits the transform.
         levels: Coarse to fine.
-        stage: Name under which steps are kept.
+        outer: What `moving` has been brought over by already; see `Alignment`.
         watch: Called after every step.
 
     Raises:
-        ValueError: if a part is unknown, there are not as many as levels, or optimiser and
-            transform do not go together.
+        ValueError: if a part is unknown, there are not as many as levels, a level has no
+            objective, or optimiser and transform do not go together.
         FloatingPointError: if the cost becomes infinite or not a number.
     """
     begin = time.perf_counter()
     moved: Transform = build(transform, Transform) if isinstance(transform, str) else transform
-    targets = _each([objective(one) for one in every(cost)], levels, "objectives")
-    rules = [build(one, Optimiser) if isinstance(one, str) else one for one in every(optimiser)]
-    rules = _each(rules, levels, "optimisers")
+    plan = halving(overruled(levels, objective=objective, optimiser=optimiser), fixed.grid)
+    for number, level in enumerate(plan):
+        if not level.objective:
+            raise ValueError(f"level {number} has no objective; give one, such as 'ngf'")
+    plan = [
+        replace(
+            level,
+            objective=read_objective(level.objective),
+            optimiser=_rule(level.optimiser or moved.optimiser),
+        )
+        for level in plan
+    ]
+    count = max(len(fixed.data), len(moving.data))
+    pairs = [
+        _optimised(fixed.pair(b), moving.pair(b), one_of(moved, b, count), plan, outer, watch)
+        for b in range(count)
+    ]
+    whole = joined([transform for transform, _, _ in pairs])
+    history = tuple(step for _, steps, _ in pairs for step in steps)
+    status = "; ".join(status for _, _, status in pairs)
+    return Optimised(whole, history, status, time.perf_counter() - begin)
+
+
+def _rule(given: Optimiser | str) -> Optimiser:
+    return build(given, Optimiser) if isinstance(given, str) else given
+
+
+def _optimised(
+    fixed: Image,
+    moving: Image,
+    moved: Transform,
+    plan: Sequence[Level],
+    outer: Transform | None,
+    watch: Watch | None,
+) -> tuple[Transform, list[Step], str]:
+    """One pair: the transform, its steps, and how each level ended."""
+    stage = getattr(moved, "name", type(moved).__name__)
     history: list[Step] = []
     ended = []
-    for number, (level, target, rule) in enumerate(zip(levels, targets, rules, strict=True)):
+    for number, level in enumerate(plan):
+        assert level.spacing is not None
         grid = fixed.grid.shrink(fixed.grid.factors(level.spacing))
         coarse = at(fixed, grid)
         other = at(moving, moving.grid.shrink(moving.grid.factors(level.spacing)))
         moved = moved.on(grid).to(coarse.data.device)
-        run = rule.start(Problem(coarse, other, moved, target))
+        assert isinstance(level.objective, Objective)
+        assert isinstance(level.optimiser, Optimiser)
+        run = level.optimiser.start(Problem(coarse, other, moved, level.objective, outer))
         costs: list[float] = []
         for count in range(level.steps):
             value, terms = run.step()
@@ -90,22 +133,12 @@ def optimise(
             history.append(Step(stage, number, count, value, terms))
             if watch is not None:
                 watch(history[-1])
-            if run.exhausted or converged(costs, level.tolerance, level.window):
+            if run.stalled or converged(costs, level.tolerance, level.window):
                 break
         moved = run.finish()
         how = "converged" if len(costs) < level.steps else f"used its {level.steps} steps"
-        ended.append(f"level {number} {how}{run.remark and f' ({run.remark})'}")
-    status = f"{stage}: {', '.join(ended)}"
-    return Optimised(moved, tuple(history), status, time.perf_counter() - begin)
-
-
-def _each(given: list[T], levels: Sequence[Level], what: str) -> list[T]:
-    """One for each level."""
-    if len(given) == 1:
-        return given * len(levels)
-    if len(given) != len(levels):
-        raise ValueError(f"{len(given)} {what} for {len(levels)} levels; give one, or one each")
-    return given
+        ended.append(f"level {number} {how}{run.note and f' ({run.note})'}")
+    return moved, history, f"{stage}: {', '.join(ended)}"
 
 
 def converged(costs: Sequence[float], tolerance: float, window: int) -> bool:

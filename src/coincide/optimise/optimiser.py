@@ -2,11 +2,14 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from coincide.alignment import Alignment
-from coincide.objective import Objective
+from coincide.objective import Objective, Similarity
+from coincide.registry import written
 from coincide.space.image import Image
 from coincide.transforms.transform import Transform
 
@@ -20,20 +23,28 @@ class Problem:
         moving: Moving image of the level.
         transform: The start; its parameters may be changed in place.
         objective: What to minimise.
+        outer: What the moving image has been brought over by already; see `Alignment`.
     """
 
     fixed: Image
     moving: Image
     transform: Transform
     objective: Objective
+    outer: Transform | None = None
 
-    def __post_init__(self):
-        object.__setattr__(self, "_start", Alignment(self.fixed, self.moving, self.transform))
+    @cached_property
+    def prepared(self) -> dict[Any, Any]:
+        """What terms have computed of these two images, shared by all steps."""
+        return {}
 
-    def alignment(self) -> Alignment:
-        """The two images under the transform as it is now; feature images are shared."""
-        start: Alignment = self._start  # type: ignore[attr-defined]
-        return Alignment(self.fixed, self.moving, self.transform, start.prepared)
+    def alignment(self, transform: Transform | None = None) -> Alignment:
+        """The two images under a transform; None: that of the problem as it is now."""
+        transform = self.transform if transform is None else transform
+        return Alignment(self.fixed, self.moving, transform, self.outer, self.prepared)
+
+    def features(self, term: Similarity) -> tuple[Image, Image]:
+        """Both images as a similarity compares them, not warped; computed once a level."""
+        return self.alignment().prepare(term)
 
     def cost(self) -> tuple[Tensor, dict[str, float]]:
         """Value of the objective, with gradient, and of its terms."""
@@ -43,12 +54,12 @@ class Problem:
 class Run(ABC):
     """An optimiser at work on one level: it owns the state.
 
-    `exhausted` says that no further step would lower the cost; `remark` is for the person who
-    reads how the level ended.
+    `stalled` says that no further step would lower the cost; `note` is for the person who reads
+    how the level ended.
     """
 
-    exhausted: bool = False
-    remark: str = ""
+    stalled: bool = False
+    note: str = ""
 
     @abstractmethod
     def step(self) -> tuple[float, dict[str, float]]:
@@ -62,7 +73,18 @@ class Run(ABC):
 class Optimiser(ABC):
     """A rule for making steps; a frozen dataclass of numbers."""
 
-    name: str
+    name: ClassVar[str]
+
+    def __str__(self) -> str:
+        return written(self)
+
+    def suited(self, transform: Transform) -> "Optimiser | None":  # noqa: ARG002
+        """What does to such a transform what this rule does to those it was made for.
+
+        A preset names an optimiser for the transform that it names itself; with another one this
+        is asked. None: nothing does, take what the transform itself suggests.
+        """
+        return self
 
     @abstractmethod
     def start(self, problem: Problem) -> Run:

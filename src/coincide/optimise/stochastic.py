@@ -73,10 +73,7 @@ class StochasticRun(Run):
         self.random = np.random.default_rng(rule.seed)
         grid = problem.fixed.grid
         self.factors = grid.factors(float(np.prod(grid.extent) / rule.samples) ** (1 / grid.dim))
-        self.prepared = {
-            term: term.prepared(problem.fixed, problem.moving)
-            for _, term in problem.objective.similarities
-        }
+        self.prepared = {term: problem.features(term) for _, term in problem.objective.similarities}
         self.landscape = Landscape(problem.transform, self._ask)
         self.point = self.landscape.point()
         self.last: Place | None = None
@@ -115,7 +112,8 @@ class StochasticRun(Run):
             for term, (fixed, moving) in self.prepared.items()
         }
         fixed = _thinned(problem.fixed, start, self.factors)
-        return problem.objective(Alignment(fixed, problem.moving, problem.transform, prepared))
+        alignment = Alignment(fixed, problem.moving, problem.transform, problem.outer, prepared)
+        return problem.objective(alignment)
 
     def _gain(self) -> tuple[float, float]:
         """The factor of first steps, and how long a step of the parameters may be."""

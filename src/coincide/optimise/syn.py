@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from coincide.alignment import Alignment
 from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, largest, pull
 from coincide.kernels.warp import warp
@@ -70,7 +69,7 @@ class SyN(Optimiser):
         if not problem.objective.similarities:
             raise ValueError("syn needs at least one similarity in the objective")
         for _, term in problem.objective.terms:
-            if not isinstance(term, Similarity | Penalty):
+            if not isinstance(term, Similarity | Penalty) or getattr(term, "whole", False):
                 raise ValueError(
                     f"syn compares the registered images in the middle between them, where there "
                     f"is no {term}; leave it out, or use adam"
@@ -90,10 +89,10 @@ class SyNRun(Run):
         start = problem.transform
         halves = torch.cat([start.fixed_half.detach(), start.moving_half.detach()])  # type: ignore[list-item]
         self.halves: Field = applied(np.linalg.inv(self.scale), halves)
-        self.wider, self.remark = 1.0, ""
+        self.wider, self.note = 1.0, ""
         if rule.calm > 1:
             first, second = halves.chunk(2)
-            self.wider, self.remark = widened(rule.calm, second - first, grid)
+            self.wider, self.note = widened(rule.calm, second - first, grid)
         self.best, self.lowest = self.halves, math.inf
         # the halves now, the best so far, and the next
         self.buffers = self.halves, torch.empty_like(self.halves), torch.empty_like(self.halves)
@@ -145,7 +144,7 @@ class SyNRun(Run):
 
     def _pair(self, term: Similarity) -> Image:
         """Both prepared images as one batch on the grid of the middle; both count within it."""
-        fixed, moving = term.prepared(self.problem.fixed, self.problem.moving)
+        fixed, moving = self.problem.features(term)
         if moving.grid != fixed.grid:
             moving = resample(moving, fixed.grid)
         mask = None
@@ -170,7 +169,7 @@ class SyNRun(Run):
     def _penalty(self, term: Penalty, weight: float) -> float:
         problem = self.problem
         trial = Displacement(field=applied(self.scale, self.halves), grid=problem.fixed.grid)
-        value = term(Alignment(problem.fixed, problem.moving, trial)).sum()
+        value = term(problem.alignment(trial)).sum()
         (slope,) = torch.autograd.grad(value, trial.field)
         self.total.sub_(applied(np.linalg.inv(self.scale), slope), alpha=weight)
         return 2 * float(value.detach()) / len(slope)

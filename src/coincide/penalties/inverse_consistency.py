@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from coincide.alignment import Alignment
 from coincide.objective import Penalty
 from coincide.space.image import Image
@@ -18,8 +16,8 @@ class InverseConsistency(Penalty):
 
     $$\frac{1}{|\Omega'|} \int_{\Omega'} \lVert S(T(x)) - x \rVert^2 \, \mathrm{d}x$$
 
-    over the fixed voxels $\Omega'$ that T keeps inside the moving image: beyond it the partner
-    knows nothing.
+    over the fixed voxels $\Omega'$ that T keeps inside the moving image and its mask: beyond it the
+    partner knows nothing.
 
     The partner S may be known, such as the result of registering the other way round, or be
     optimised too: gradients reach its parameters. Then give each of the two objectives this term
@@ -38,6 +36,7 @@ class InverseConsistency(Penalty):
     """
 
     partner: Transform
+    whole = True
     name = "inverse_consistency"
 
     def __str__(self) -> str:
@@ -45,10 +44,13 @@ class InverseConsistency(Penalty):
 
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
-        there, grid = alignment.displacement, alignment.fixed.grid
-        missed = self.partner.displacement(grid, there).square().sum(1, keepdim=True)
-        shape = alignment.moving.grid.shape
-        ones = Image(torch.ones(1, 1, *shape, device=there.device), alignment.moving.grid)
-        inside = resample(ones, grid, there.detach()).weight().to(missed.dtype)
+        grid, moving = alignment.fixed.grid, alignment.moving
+        there = alignment.displacement
+        # the partner leads back from the world of the moving image, wherever that was brought to
+        whole = there if alignment.outer is None else alignment.whole.displacement(grid)
+        missed = self.partner.displacement(grid, whole).square().sum(1, keepdim=True)
+        shown = Image(moving.weight(), moving.grid)
+        inside = resample(shown, grid, there.detach())
+        inside = (inside.data * inside.weight()).to(missed.dtype)
         total = (inside * missed).flatten(1).sum(1)
         return total / inside.expand_as(missed).flatten(1).sum(1).clamp_min(1e-12)

@@ -8,7 +8,7 @@ from coincide.kernels.smooth import gaussian
 from coincide.registry import named
 from coincide.search.cost_volume import CostVolume
 from coincide.search.levels import Scheme, searched
-from coincide.search.search import Found, Search
+from coincide.search.search import Picked, Search
 from coincide.space.image import Image
 from coincide.space.shapes import Field
 
@@ -41,7 +41,7 @@ class Convex(Search):
         smooth: Standard deviation of the Gaussian on the shifts, control points.
 
     Example:
-        >>> found = Convex(spacing=4, reach=4, step=2, levels=1)(image, image)
+        >>> found = Convex(spacing=4, reach=4, step=2, levels=1).pick(image, image)
         >>> float(found.transform.field.abs().max()) < 0.1
         True
 
@@ -59,7 +59,7 @@ class Convex(Search):
     evidence: float = 0.6
     smooth: float = 0.8
 
-    def __call__(self, fixed: Image, moving: Image) -> Found:
+    def pick(self, fixed: Image, moving: Image) -> Picked:
         """Where the parts of the fixed image are in the moving image."""
         scheme = Scheme(
             self.spacing,
@@ -70,7 +70,7 @@ class Convex(Search):
             self.levels,
             self.evidence,
         )
-        return searched(fixed, moving, scheme, self._solve)
+        return searched(fixed, moving, scheme, self._solve, stage=self.name)
 
     def _solve(self, volume: CostVolume, _: Image) -> tuple[Field, list[float]]:
         nodes = volume.lattice.nodes

@@ -10,7 +10,7 @@ from coincide.search.confidence import confidence
 from coincide.search.consistency import consistent
 from coincide.search.cost_volume import CostVolume, around, compared, volume
 from coincide.search.lattice import Lattice, lattice
-from coincide.search.search import Found
+from coincide.search.search import Picked
 from coincide.space.image import Image
 from coincide.space.pyramid import at
 from coincide.space.shapes import Field
@@ -46,7 +46,7 @@ class Scheme:
     evidence: float
 
 
-def searched(fixed: Image, moving: Image, scheme: Scheme, solve: Solver) -> Found:
+def searched(fixed: Image, moving: Image, scheme: Scheme, solve: Solver, *, stage: str) -> Picked:
     """Search on every level, from the fixed image and from the moving one, and join both answers.
 
     Args:
@@ -54,6 +54,7 @@ def searched(fixed: Image, moving: Image, scheme: Scheme, solve: Solver) -> Foun
         moving: (1, C, *M) on any grid.
         scheme: What is compared.
         solve: Picks shifts from a volume.
+        stage: Name under which rounds are kept.
 
     Raises:
         ValueError: for a batch, or images of different dimension.
@@ -86,9 +87,9 @@ def searched(fixed: Image, moving: Image, scheme: Scheme, solve: Solver) -> Foun
         back, _ = solve(volume(M, F, plan, scheme.evidence), at(other, plan.nodes))
         there, _ = consistent(there, back, plan.nodes)
         answer = joined(there, plan, answer)
-        history += [Step("search", level, n, cost, {}) for n, cost in enumerate(costs)]
+        history += [Step(stage, level, n, cost, {}) for n, cost in enumerate(costs)]
     assert answer is not None
-    return Found(answer.to(device), clear, tuple(history))
+    return Picked(answer.to(device), clear, tuple(history))
 
 
 def joined(field: Field, plan: Lattice, before: Displacement | None) -> Displacement:

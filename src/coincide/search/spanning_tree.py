@@ -9,7 +9,7 @@ from coincide.kernels.smooth import gaussian
 from coincide.registry import named
 from coincide.search.cost_volume import CostVolume
 from coincide.search.levels import Scheme, searched
-from coincide.search.search import Found, Search
+from coincide.search.search import Picked, Search
 from coincide.search.tree import beliefs, spanning_tree
 from coincide.space.image import Image
 from coincide.space.shapes import Field
@@ -43,7 +43,7 @@ class SpanningTree(Search):
             neighbours that the tree does not.
 
     Example:
-        >>> found = SpanningTree(spacing=4, reach=4, step=2, levels=1)(image, image)
+        >>> found = SpanningTree(spacing=4, reach=4, step=2, levels=1).pick(image, image)
         >>> float(found.transform.field.abs().max()) < 0.1
         True
 
@@ -60,7 +60,7 @@ class SpanningTree(Search):
     alpha: float = 0.3
     smooth: float = 0.8
 
-    def __call__(self, fixed: Image, moving: Image) -> Found:
+    def pick(self, fixed: Image, moving: Image) -> Picked:
         """Where the parts of the fixed image are in the moving image."""
         scheme = Scheme(
             self.spacing,
@@ -71,7 +71,7 @@ class SpanningTree(Search):
             self.levels,
             evidence=0.0,
         )
-        return searched(fixed, moving, scheme, self._solve)
+        return searched(fixed, moving, scheme, self._solve, stage=self.name)
 
     def _solve(self, volume: CostVolume, image: Image) -> tuple[Field, list[float]]:
         nodes, metric = volume.lattice.nodes, volume.lattice.metric

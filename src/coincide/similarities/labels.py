@@ -7,7 +7,7 @@ from torch import Tensor
 
 from coincide.alignment import Alignment
 from coincide.kernels.labels import label_sums
-from coincide.objective import Companion, OfPair, coarsened
+from coincide.objective import OnPair, PairedTerm, coarsened
 from coincide.registry import named
 from coincide.similarities.overlap import present
 from coincide.space.image import Image
@@ -17,7 +17,7 @@ from coincide.space.shapes import PerPair
 
 @named("labels")
 @dataclass(frozen=True)
-class Labels(Companion):
+class Labels(PairedTerm):
     r"""One minus a mean soft Dice coefficient of two label maps, used beside a similarity.
 
     $$
@@ -45,7 +45,7 @@ class Labels(Companion):
 
     values: tuple[int, ...] = ()
 
-    def of(self, fixed: Image, moving: Image) -> OfPair:
+    def of(self, fixed: Image, moving: Image) -> OnPair:
         """The term for two label maps, each in the world of its image.
 
         Raises:
@@ -57,9 +57,9 @@ class Labels(Companion):
                 f"no label is in both maps: the fixed one has {present(fixed)}, the moving one "
                 f"{present(moving)}" + (f", asked for are {self.values}" if self.values else "")
             )
-        return OfPair(self, fixed, moving)
+        return OnPair(self, fixed, moving)
 
-    def between(self, fixed: Image, moving: Image, alignment: Alignment) -> PerPair:
+    def cost(self, fixed: Image, moving: Image, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
         if self not in alignment.prepared:
             alignment.prepared[self] = self._coded(fixed, moving, alignment.fixed)

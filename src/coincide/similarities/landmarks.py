@@ -6,14 +6,14 @@ import numpy as np
 import torch
 
 from coincide.alignment import Alignment
-from coincide.objective import Companion, OfPair
+from coincide.objective import OnPair, PairedTerm
 from coincide.registry import named
 from coincide.space.shapes import PerPair
 
 
 @named("landmarks")
 @dataclass(frozen=True)
-class Landmarks(Companion):
+class Landmarks(PairedTerm):
     r"""Mean distance between where landmarks are sent and where they belong, mm.
 
     $$
@@ -29,7 +29,7 @@ class Landmarks(Companion):
         tensor([0.], dtype=torch.float64)
     """
 
-    def of(self, fixed: np.ndarray, moving: np.ndarray) -> OfPair:
+    def of(self, fixed: np.ndarray, moving: np.ndarray) -> OnPair:
         """The term for landmarks (P, D) in mm, each in the world of its image.
 
         Raises:
@@ -40,9 +40,9 @@ class Landmarks(Companion):
                 f"landmarks come in pairs (P, D): got {np.shape(fixed)} fixed and "
                 f"{np.shape(moving)} moving points"
             )
-        return OfPair(self, fixed, moving)
+        return OnPair(self, fixed, moving)
 
-    def between(self, fixed: np.ndarray, moving: np.ndarray, alignment: Alignment) -> PerPair:
+    def cost(self, fixed: np.ndarray, moving: np.ndarray, alignment: Alignment) -> PerPair:
         """Distance in mm, (B,)."""
         here, there = (
             torch.as_tensor(p, dtype=torch.float64, device=alignment.fixed.data.device)[None]

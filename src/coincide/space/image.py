@@ -109,6 +109,14 @@ class Image:
         """The same image with float32 voxels."""
         return replace(self, data=self.data.to(torch.float32))
 
+    def pair(self, index: int) -> "Image":
+        """One image of the batch, (1, C, *S); of a batch of one, that one."""
+        data, mask = (
+            t if t is None or len(t) == 1 else t[index : index + 1] for t in (self.data, self.mask)
+        )
+        assert data is not None
+        return Image(data, self.grid, mask)
+
     def to(self, device: str | torch.device) -> "Image":
         """The same image on another device."""
         mask = None if self.mask is None else self.mask.to(device)

@@ -1,7 +1,5 @@
 """Pyramid: the same image, coarser."""
 
-from dataclasses import dataclass
-
 import torch
 
 from coincide.kernels.smooth import gaussian
@@ -9,24 +7,6 @@ from coincide.space.filled import LEAST, filled
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.space.sampling import resample
-
-
-@dataclass(frozen=True)
-class Level:
-    """One level of a pyramid.
-
-    Args:
-        spacing: Voxel size, mm; no axis is made finer than it is (0: as the image is).
-        steps: Largest number of optimiser steps.
-        tolerance: Stop when the cost, over the last `window` steps, falls by less than this
-            fraction of what it has fallen on this level; 0: never stop early.
-        window: Steps over which that is judged.
-    """
-
-    spacing: float
-    steps: int
-    tolerance: float = 0.01
-    window: int = 10
 
 
 def at(image: Image, grid: Grid) -> Image:

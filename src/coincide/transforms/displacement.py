@@ -21,6 +21,8 @@ class Displacement(Sampled):
         grid: Where the voxels of `field` lie.
     """
 
+    optimiser = "compositive(update=2.0, field=1.5)"
+
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
         return points if self.grid is None else shifted(points, self.field, self.grid)

@@ -24,6 +24,7 @@ class Linear(Transform):
         radius: Distance from the centre at which parameters are counted, mm.
     """
 
+    optimiser = "lbfgs"
     base: Tensor
     centre: Tensor
 

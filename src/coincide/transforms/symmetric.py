@@ -35,6 +35,7 @@ class Symmetric(Transform):
         Avants et al. (2008), doi:10.1016/j.media.2007.06.004.
     """
 
+    optimiser = "syn"
     _middle: Tensor | None
 
     def __init__(

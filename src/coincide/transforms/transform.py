@@ -1,14 +1,16 @@
 """Transform: the interface of every map from fixed-world to moving-world points."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import nn
 
+from coincide.registry import Chainable
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
 
 
-class Transform(nn.Module, ABC):
+class Transform(nn.Module, Chainable, ABC):
     """A map of fixed-world points (RAS+ mm) to moving-world points: backward warping.
 
     Two questions are answered: where given points go (`forward`), and how far the voxels of a
@@ -16,7 +18,12 @@ class Transform(nn.Module, ABC):
 
     Parameters live on a domain: `transform.on(grid)` returns the transform expressed on that
     grid; a part made from text, such as `velocity(spacing=4)`, is the identity until then.
+
+    `optimiser` names what moves it well where nobody says.
     """
+
+    name: ClassVar[str]
+    optimiser: ClassVar[str] = "adam(rate=0.2)"
 
     @abstractmethod
     def forward(self, points: Points) -> Points:

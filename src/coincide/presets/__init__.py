@@ -1,0 +1,1 @@
+"""Presets: what is registered how, one TOML file each."""
