@@ -47,7 +47,7 @@ def inspect(path: str | Path) -> tuple[Finding, ...]:
     path = Path(path)
     try:
         found = None if path.is_dir() else contents(path)
-        header = parse(found.data[:544]) if found and found.kind == "nifti" else None
+        header = parse(found.data) if found and found.kind == "nifti" else None
         frames = _frames(header)
         source = stored(path, frame=0 if frames > 1 else None)
         image, warnings = intensities(source)
