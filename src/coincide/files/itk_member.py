@@ -35,7 +35,10 @@ class ItkMember:
     @property
     def dim(self) -> int:
         """Number of axes D."""
-        return int(self.kind.rsplit("_", 1)[1])
+        parts = self.kind.split("_")  # class, number type, D, D and, of a spline, its order
+        if len(parts) < 4 or not parts[3].isdigit():
+            raise ValueError(f"{self.kind!r} does not say how many axes it has, as ITK would")
+        return int(parts[3])
 
     @property
     def exact(self) -> bool:
@@ -43,21 +46,37 @@ class ItkMember:
         return self.kind.split("_")[0] in (*MATRICES, FIELD)
 
     def transform(self) -> Transform:
-        """The same map of RAS points, mm."""
+        """The same map of RAS points, mm.
+
+        Raises:
+            ValueError: if it has too few or too many numbers.
+        """
         dim = self.dim
         if self.kind.startswith(MATRICES):
+            self._expect(dim * dim + dim)
             return Affine(self._matrix(dim))
-        fixed = np.asarray(self.fixed, np.float64)
+        grid = self._grid(dim)
+        self._expect(grid.voxels * dim)
+        return displacement_of(np.asarray(self.parameters).reshape(*grid.shape[::-1], dim), grid)
+
+    def _expect(self, count: int) -> None:
+        if np.size(self.parameters) != count:
+            raise ValueError(
+                f"its {self.kind} has {np.size(self.parameters)} numbers where {count} are needed; "
+                "the file is damaged, write it again"
+            )
+
+    def _grid(self, dim: int) -> Grid:
+        """Size, origin, spacing and direction of the fixed parameters."""
+        fixed = np.asarray(self.fixed, np.float64).ravel()
+        if len(fixed) != dim * (dim + 3):
+            raise ValueError(
+                f"its {self.kind} has {len(fixed)} fixed parameters where {dim * (dim + 3)} are "
+                "needed; the file is damaged, write it again"
+            )
         size = tuple(int(n) for n in fixed[:dim])
-        origin, spacing, direction = (
-            fixed[dim : 2 * dim],
-            fixed[2 * dim : 3 * dim],
-            fixed[3 * dim :],
-        )
-        return displacement_of(
-            np.asarray(self.parameters).reshape(*size[::-1], dim),
-            Grid(size, affine_of(spacing, direction, origin)),
-        )
+        origin, spacing = fixed[dim : 2 * dim], fixed[2 * dim : 3 * dim]
+        return Grid(size, affine_of(spacing, fixed[3 * dim :], origin))
 
     def _matrix(self, dim: int) -> np.ndarray:
         values = np.asarray(self.parameters, np.float64).ravel()
