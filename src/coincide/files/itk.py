@@ -29,7 +29,7 @@ def write_transform(transform: Transform, path: str | Path, *, grid: Grid | None
 
     | suffix | holds |
     |---|---|
-    | `.h5` | anything; linear maps and displacements exactly, others also as themselves for us |
+    | `.h5` | anything; linear maps, displacements, B-splines exactly, others also as themselves |
     | `.tfm`, `.txt`, `.mat` | linear maps only |
     | `.nii.gz`, `.nii` | one displacement field, as antsApplyTransforms reads it |
 
@@ -69,7 +69,7 @@ def read_transform(path: str | Path, *, frame: int | None = None) -> Transform:
     """Read a transform of ours, or of ITK, ANTs or 3D Slicer.
 
     Our own `.h5` files give back the very parametrisation that was written. Of others, every
-    linear transform and displacement field of ITK is understood.
+    linear transform, displacement field and cubic B-spline of ITK is understood.
 
     Args:
         path: The file.
