@@ -37,7 +37,7 @@ LAYERS = (
     ("search",),
     ("optimise",),
     ("initialise",),
-    ("evaluate",),
+    ("scores",),
     ("trust",),
     ("report",),
     ("output",),

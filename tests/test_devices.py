@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from coincide.alignment import Alignment
-from coincide.evaluate.regularity import regularity
 from coincide.kernels.difference import mean_square_pull
 from coincide.kernels.update import exponential
 from coincide.kernels.warp import pull_along
@@ -16,6 +15,7 @@ from coincide.optimise.loop import optimise
 from coincide.presets import MULTIMODAL, PRESETS
 from coincide.register import register
 from coincide.registry import build, parts
+from coincide.scores.regularity import regularity
 from coincide.space.pyramid import Level
 from coincide.space.sampling import resample
 from coincide.transforms.transform import Transform

@@ -10,13 +10,13 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 
 from coincide.alignment import pulled
-from coincide.evaluate.evaluate import evaluate
 from coincide.files.read import read_image, read_labels
 from coincide.kernels.smooth import gaussian
 from coincide.objective import objective
 from coincide.presets import PRESETS, Preset
 from coincide.register import register
 from coincide.registry import build
+from coincide.scores.evaluate import evaluate
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.synthetic.contrasts import remap

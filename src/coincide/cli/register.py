@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagConversionOff, Positional, arg
 
-from coincide.evaluate.evaluate import evaluate
 from coincide.files.accept import as_image
 from coincide.files.itk import read_transform
 from coincide.files.points import read_points
@@ -22,6 +21,7 @@ from coincide.presets import Preset
 from coincide.presets import preset as find_preset
 from coincide.register import register as run
 from coincide.registry import every
+from coincide.scores.evaluate import evaluate
 from coincide.transforms.transform import Transform
 
 
