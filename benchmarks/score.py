@@ -5,8 +5,8 @@ import SimpleITK as sitk  # noqa: N813
 from cases import Case
 
 import coincide as co
-from coincide.evaluate.overlap import overlap
-from coincide.evaluate.surface import surface
+from coincide.scores.overlap import overlap
+from coincide.scores.surface import surface
 
 
 def score(case: Case, displacement: np.ndarray) -> dict[str, float]:

@@ -43,7 +43,7 @@ LAYERS = (
     ("auto",),
     ("chain",),
     ("settings",),
-    ("evaluate",),
+    ("scores",),
     ("trust",),
     ("report",),
     ("output",),

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from coincide.alignment import Alignment
-from coincide.evaluate.regularity import regularity
 from coincide.kernels.difference import mean_square_pull
 from coincide.kernels.update import exponential
 from coincide.kernels.warp import pull_along
@@ -15,6 +14,7 @@ from coincide.optimise.loop import optimise
 from coincide.presets.preset import PRESETS
 from coincide.register import register
 from coincide.registry import build, parts
+from coincide.scores.regularity import regularity
 from coincide.space.sampling import resample
 from coincide.transforms.transform import Transform
 from elsewhere import DEVICE, There, elsewhere

@@ -9,7 +9,6 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 
 from coincide.alignment import pulled
-from coincide.evaluate.evaluate import evaluate
 from coincide.files.read import read_image, read_labels
 from coincide.kernels.smooth import gaussian
 from coincide.objective import objective
@@ -17,6 +16,7 @@ from coincide.optimise.level import Level, filled
 from coincide.presets.preset import PRESETS, Preset
 from coincide.register import register
 from coincide.registry import build
+from coincide.scores.evaluate import evaluate
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.synthetic.contrasts import remap

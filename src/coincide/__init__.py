@@ -14,7 +14,6 @@ _COLLECTING = gc.isenabled()
 gc.disable()
 try:
     from coincide.alignment import Alignment
-    from coincide.evaluate.evaluate import evaluate
     from coincide.files.itk import read_transform, write_transform
     from coincide.files.read import read_image, read_labels
     from coincide.files.write import write_image
@@ -26,6 +25,7 @@ try:
     from coincide.registration import Registration
     from coincide.registry import build
     from coincide.report.page import write_report
+    from coincide.scores.evaluate import evaluate
     from coincide.space.grid import Grid
     from coincide.space.image import Image
 finally:

@@ -3,50 +3,12 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from dicom_files import SPACING, STEP, TURN, plane, write
 
 from coincide.files.dicom import read_series
 from coincide.files.read import load
 
 pydicom = pytest.importorskip("pydicom")
-
-TURN, _ = np.linalg.qr(np.array([[1, 0.2, 0.1], [-0.1, 1, 0.3], [0.05, -0.2, 1]]))
-TURN *= np.sign(np.diag(TURN))
-SHAPE, SPACING, STEP = (6, 5), (0.9, 1.4), 2.5  # columns, rows
-
-
-def write(folder, name, number, series="1.2.3", **changes):
-    """One slice `number` steps along the normal."""
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
-    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    one = pydicom.dataset.Dataset()
-    one.file_meta = meta
-    one.SOPClassUID, one.SOPInstanceUID = (
-        meta.MediaStorageSOPClassUID,
-        meta.MediaStorageSOPInstanceUID,
-    )
-    one.Modality, one.SeriesInstanceUID, one.StudyInstanceUID = "CT", series, "1.2"
-    one.SeriesDescription, one.PatientID = "a test", "none"
-    one.Columns, one.Rows = SHAPE
-    one.PixelSpacing = [f"{SPACING[1]:g}", f"{SPACING[0]:g}"]
-    one.ImageOrientationPatient = [f"{v:.8f}" for v in TURN[:, :2].T.ravel()]
-    place = np.array([10, -20, 30]) + STEP * number * TURN[:, 2]
-    one.ImagePositionPatient = [f"{v:.6f}" for v in place]
-    one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
-    one.BitsAllocated = one.BitsStored = 16
-    one.HighBit, one.PixelRepresentation = 15, 1
-    one.RescaleSlope, one.RescaleIntercept = "2", "-1000"
-    for key, value in changes.items():
-        setattr(one, key, value)
-    one.PixelData = pixels(number)[: one.Rows].tobytes()
-    folder.mkdir(exist_ok=True)
-    one.save_as(folder / name, enforce_file_format=True)
-
-
-def pixels(number):
-    """Rows x columns."""
-    return (np.arange(30).reshape(5, 6) + 100 * number).astype(np.int16)
 
 
 def series(folder, numbers=range(4)):
@@ -60,7 +22,7 @@ def test_sorted_rescaled_and_placed(tmp_path):
     found = load(series(tmp_path / "s", [2, 0, 3, 1]))
     image = found.image
     assert found.warnings == ()
-    expected = np.stack([pixels(n).T for n in range(4)], -1) * 2.0 - 1000
+    expected = np.stack([plane(n).T for n in range(4)], -1) * 2.0 - 1000
     np.testing.assert_array_equal(image.numpy(), expected)
     for index in [(0, 0, 0), (5, 4, 3), (1, 3, 2)]:
         i, j, k = index
@@ -140,7 +102,7 @@ def test_many_frames_in_one_file(tmp_path):
     one = pydicom.dcmread(path)
     one.file_meta.MediaStorageSOPClassUID = one.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7.2"
     one.NumberOfFrames = 3
-    one.PixelData = np.stack([pixels(n) for n in range(3)]).tobytes()
+    one.PixelData = np.stack([plane(n) for n in range(3)]).tobytes()
     one.save_as(path)
     found = load(path)
     assert found.image.grid.shape == (6, 5, 3)

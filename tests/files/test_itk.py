@@ -260,7 +260,7 @@ def test_refusals(tmp_path):
     with pytest.raises(ValueError, match="batch of 2"):
         write_transform(two, tmp_path / "t.h5")
     assert list(tmp_path.iterdir()) == []
-    spline = sitk.BSplineTransform(3)
+    spline = sitk.BSplineTransform(3, 2)
     sitk.WriteTransform(spline, str(tmp_path / "b.tfm"))
     with pytest.raises(ValueError, match="TransformToDisplacementField"):
         read_transform(tmp_path / "b.tfm")

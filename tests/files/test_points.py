@@ -1,4 +1,4 @@
-"""Landmarks in tables and in 3D Slicer's files."""
+"""Landmarks in tables and in the files of 3D Slicer and transformix."""
 
 import json
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from coincide.files.points import read_points, write_points
+from coincide.space.grid import Grid
 
 POINTS = np.array([[1.5, -2.25, 1e-7], [40.0, 5.0, 6.0]])
 LPS = POINTS * [-1, -1, 1]
@@ -44,6 +45,36 @@ def test_slicer_markups(tmp_path, world, points):
     np.testing.assert_array_equal(read_points(tmp_path / "a.mrk.json"), POINTS)
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("name", ["points.txt", "points.pts"])
+def test_transformix_points_are_lps_mm(tmp_path, name, dim):
+    rows = "\n".join(" ".join(map(repr, row)) for row in LPS[:, :dim].tolist())
+    (tmp_path / name).write_text(f"point\n2\n{rows}\n")
+    np.testing.assert_array_equal(read_points(tmp_path / name), POINTS[:, :dim])
+    (tmp_path / name).write_text(f"Point \r\n2\r\n\r\n{rows}\r\n\r\n", newline="")
+    np.testing.assert_array_equal(read_points(tmp_path / name), POINTS[:, :dim])
+    np.testing.assert_array_equal(read_points(tmp_path / name, world="ras"), LPS[:, :dim])
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_transformix_indices_are_voxels_of_an_image(tmp_path, dim):
+    affine = np.eye(dim + 1)
+    affine[0, 1], affine[1, 0], affine[:-1, -1] = -2.0, 1.5, [5, 6, 7][:dim]
+    affine[0, 0] = affine[1, 1] = 0
+    grid = Grid((9,) * dim, affine)
+    index = np.array([[0, 3, 5], [8, 1, 2]])[:, :dim]
+    rows = "\n".join(" ".join(map(str, row)) for row in index.tolist())
+    (tmp_path / "a.txt").write_text(f"index\n2\n{rows}\n")
+    np.testing.assert_allclose(read_points(tmp_path / "a.txt", grid=grid), grid.to_world(index))
+    with pytest.raises(ValueError, match=r"voxel indices.*grid="):
+        read_points(tmp_path / "a.txt")
+    with pytest.raises(ValueError, match=r"world="):
+        read_points(tmp_path / "a.txt", grid=grid, world="lps")
+    other = Grid((9,) * (5 - dim), np.eye(6 - dim))
+    with pytest.raises(ValueError, match=rf"{dim} axes.*{5 - dim}"):
+        read_points(tmp_path / "a.txt", grid=other)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -53,6 +84,15 @@ def test_slicer_markups(tmp_path, world, points):
         ("a.csv", "x,y,z\n1,2,nan\n", "not numbers"),
         ("a.mrk.json", "{}", "markup"),
         ("a.fcsv", "# nothing", "no points"),
+        ("a.txt", "point\n", "how many"),
+        ("a.txt", "point\n2.5\n1 2 3\n", "how many"),
+        ("a.txt", "index\n0\n", "no points"),
+        ("a.txt", "point\n3\n1 2 3\n4 5 6\n", "says 3 points, 2 lines"),
+        ("a.txt", "point\n1\n1 2 3\n4 5 6\n", "says 1 points, 2 lines"),
+        ("a.txt", "point\n2\n1 2 3\n4 5\n", "2 or 3 numbers"),
+        ("a.txt", "point\n1\n1 2 3 4\n", "2 or 3 numbers"),
+        ("a.txt", "point\n1\n1 two 3\n", "point 1 is"),
+        ("a.txt", "point\n1\n1 nan 3\n", "not numbers"),
     ],
 )
 def test_refusals(tmp_path, name, text, message):

@@ -6,7 +6,6 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 
 from coincide.alignment import Alignment
-from coincide.evaluate.evaluate import evaluate
 from coincide.objective import objective
 from coincide.optimise.level import Level
 from coincide.optimise.log_demons import averaged
@@ -15,6 +14,7 @@ from coincide.optimise.settle import settled
 from coincide.presets.preset import Preset
 from coincide.register import register
 from coincide.registry import build
+from coincide.scores.evaluate import evaluate
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.synthetic.deformations import smooth_displacement

@@ -10,10 +10,10 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from coincide.evaluate.evaluate import evaluate
 from coincide.registration import Candidate, Registration, Step
 from coincide.report.page import decimals, number, page, write_report
 from coincide.report.versions import versions
+from coincide.scores.evaluate import evaluate
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.transforms.displacement import Displacement

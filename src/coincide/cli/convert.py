@@ -34,13 +34,14 @@ def convert(
         on: Image whose grid a displacement field gets.
         labels: Keep whole numbers exactly.
         displacement: Read the source as a transform and write it as a displacement field.
-        frame: Which volume of a 4-D file, from 0.
+        frame: Which volume of a 4-D file, or which transform of a file with several, from 0.
     """
+    number = None if frame < 0 else frame
     if displacement or source.suffix.lower() in TRANSFORMS:
         grid = None if on is None else load(on).image.grid
-        write_transform(read_transform(source), target, grid=grid)
+        write_transform(read_transform(source, frame=number), target, grid=grid)
     else:
-        found = as_image(source, frame=None if frame < 0 else frame, whole=labels)
+        found = as_image(source, frame=number, whole=labels)
         dtype = found.dtype if found.dtype.kind in "iu" else None
         for note in (*found.warnings, *write_image(found.image, target, dtype=dtype)):
             print(f"note: {note}")

@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 
 from coincide.alignment import pulled
-from coincide.evaluate.evaluate import evaluate
 from coincide.files.write import write_image
 from coincide.output import save
 from coincide.register import register
+from coincide.scores.evaluate import evaluate
 from coincide.synthetic.deformations import random_affine, smooth_displacement
 from coincide.synthetic.icbm import icbm152, second_contrast
 

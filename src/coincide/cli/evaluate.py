@@ -6,12 +6,12 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from coincide.evaluate.evaluate import evaluate as scored
 from coincide.files.atomic import atomic
 from coincide.files.itk import read_transform
 from coincide.files.points import read_points
 from coincide.files.read import load, read_labels
 from coincide.registration import Registration
+from coincide.scores.evaluate import evaluate as scored
 
 
 def evaluate(

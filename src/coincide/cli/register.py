@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagConversionOff, Positional, arg
 
-from coincide.evaluate.evaluate import evaluate
 from coincide.files.accept import as_image
 from coincide.files.points import read_points
 from coincide.files.read import ImageFile, load, read_labels
@@ -22,6 +21,7 @@ from coincide.presets.preset import PRESETS, Preset
 from coincide.presets.preset import preset as find_preset
 from coincide.register import register as run
 from coincide.registry import per_level
+from coincide.scores.evaluate import evaluate
 
 PRESET_HELP = (
     f"What is registered: {', '.join(PRESETS)}; or a file of your own, such as my.toml. None: auto."

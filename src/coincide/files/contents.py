@@ -59,12 +59,12 @@ def contents(path: str | Path) -> Contents:
 def kind_of(data: bytes) -> str | None:
     """What kind of file begins with these bytes, or None."""
     head = data[:4096]
+    if data[128:132] == b"DICM":  # first, as anything may stand before it
+        return "dicom"
     if data[344:348] in (b"n+1\0", b"ni1\0") or data[4:8] in (b"n+2\0", b"ni2\0"):
         return "nifti"
     if data[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c"):
         return "analyze"
-    if data[128:132] == b"DICM":
-        return "dicom"
     if data[:4] == b"\0\0\0\x01":
         return "mgh"
     if data[:4] == b"NRRD":

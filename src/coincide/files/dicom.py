@@ -1,53 +1,22 @@
-"""DICOM: one series of slices in a folder as one volume."""
+"""DICOM: one series of slices in a folder, or one file, as one volume."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from coincide.files.contents import Contents
+from coincide.files.dicom_enhanced import frame_pixels, frames_of, is_enhanced
+from coincide.files.dicom_mosaic import read_mosaic
+from coincide.files.dicom_slice import Slice, pixels, slice_of
+from coincide.files.dicom_volumes import Volume, listing, names, separate, volumes_of
 from coincide.files.itk_image import from_sitk
 from coincide.files.lps import affine_of
 from coincide.files.stored import Stored
 
-SERIES, POSITION, ORIENTATION = "0020|000e", "0020|0032", "0020|0037"
-SPACING, DESCRIPTION, KIND = "0028|0030", "0008|103e", "0008|0008"
 TOLERANCE = 0.01
-
-
-@dataclass(frozen=True, eq=False)
-class Slice:
-    """What the header of one DICOM file says.
-
-    Args:
-        path: The file.
-        series: Series instance UID.
-        description: Series description.
-        shape: Columns, rows and frames.
-        position: (3,) centre of the first voxel, LPS mm; NaN where it is missing.
-        orientation: (6,) direction of a row, then of a column; NaN where it is missing.
-        spacing: (2,) distance between columns, then between rows, mm.
-    """
-
-    path: Path
-    series: str
-    description: str
-    shape: tuple[int, ...]
-    position: np.ndarray
-    orientation: np.ndarray
-    spacing: np.ndarray
-
-    @property
-    def normal(self) -> np.ndarray:
-        """Unit vector across the slice, LPS."""
-        return np.cross(self.orientation[:3], self.orientation[3:])
-
-    @property
-    def height(self) -> float:
-        """Place along the normal, mm."""
-        return float(self.position @ self.normal)
 
 
 def is_dicom(found: Contents) -> bool:
@@ -56,39 +25,70 @@ def is_dicom(found: Contents) -> bool:
 
 
 def read_series(path: str | Path, *, series: str | None = None, frame: int | None = None) -> Stored:
-    """Read the slices of one series, sorted along their normal, rescaled to true intensities.
+    """Read the slices of one volume, sorted along their normal, rescaled to true intensities.
+
+    Mosaics of Siemens' are taken apart, and the frames of enhanced DICOM put where they belong.
 
     Args:
         path: Folder, or one file with all frames.
         series: Series instance UID, needed where the folder holds several.
-        frame: Which volume of a 4-D multi-frame file.
+        frame: Which volume of a series that has several, such as time points or echoes, from 0.
 
     Raises:
         ValueError: for mixed series, missing, doubled or uneven slices, slices that differ in
-            size or direction; naming them and saying what would work.
+            size or direction, several volumes of which none is chosen; naming them and saying what
+            would work.
     """
     path = Path(path)
-    if path.is_file():
-        return _single(path, frame)
-    slices = _of_series(_slices(path), series, path)
-    if len(slices) == 1:
-        return _single(slices[0].path, frame)
-    _alike(slices)
-    slices = sorted(slices, key=lambda one: one.height)
-    step = _even(slices)
-    volume = np.stack([_pixels(one.path) for one in slices], -1)
+    found = volumes(path, series=series)
+    if frame is None and len(found) > 1:
+        raise ValueError(
+            f"{path} holds {len(found)} volumes: {listing(found)}; choose one of 0 to "
+            f"{len(found) - 1} with frame=N (--frame N)"
+        )
+    if not 0 <= (frame or 0) < len(found):
+        raise ValueError(
+            f"{path} has volumes 0 to {len(found) - 1}; volume {frame} is not there"
+            if len(found) > 1
+            else f"{path} has one volume, number 0; volume {frame} does not exist"
+        )
+    slices = found[frame or 0].slices
     first = slices[0]
-    across = (slices[-1].position - first.position) / (len(slices) - 1)
-    direction = np.stack([first.orientation[:3], first.orientation[3:], across / step], 1)
-    affine = affine_of(np.array([*first.spacing, step]), direction, first.position)
-    notes = []
-    tilt = float(np.degrees(np.arccos(np.clip(across @ first.normal / step, -1, 1))))
-    if tilt > 0.1:
-        notes.append(f"the slices are sheared by {tilt:.2f} degrees (gantry tilt); kept as it is")
-    return Stored(volume, affine, warnings=tuple(notes))
+    if first.mosaic:
+        return read_mosaic(first)
+    plain = first.placed and first.samples == 1 and first.shape[2:] in ((), (1,))
+    if len(slices) == 1 and not plain:
+        return _single(first.path)
+    stored, most = _stacked(slices), max(len(volume.slices) for volume in found)
+    if len(slices) == most:
+        return stored
+    note = f"volume {frame} has {len(slices)} slices, others of the series have {most}"
+    return stored.warned(f"{note}: some may be missing")
 
 
-def _slices(folder: Path) -> list[Slice]:
+def volumes(path: str | Path, *, series: str | None = None) -> list[Volume]:
+    """The volumes of one series, in the order in which they were taken; `frame` counts them.
+
+    Args:
+        path: Folder, or one file with all frames.
+        series: Series instance UID, needed where the folder holds several.
+
+    Raises:
+        ValueError: as `read_series`.
+    """
+    path = Path(path)
+    files = [slice_of(file) for file in (_files(path) if path.is_dir() else [path])]
+    files = _of_series(files, series, path) if path.is_dir() else files
+    if len(files) == 1 and not is_enhanced(files[0]):
+        return [Volume((files[0],))]
+    slices = [one for file in files for one in (frames_of(file) if is_enhanced(file) else [file])]
+    _alike(slices)
+    if slices[0].mosaic:
+        return separate(slices)
+    return volumes_of(slices)
+
+
+def _files(folder: Path) -> list[Path]:
     files = sorted(
         p for p in folder.iterdir() if p.is_file() and p.name != "DICOMDIR" and _looks_dicom(p)
     )
@@ -96,7 +96,7 @@ def _slices(folder: Path) -> list[Slice]:
         raise ValueError(
             f"{folder} holds no DICOM files; give an image file, or the folder of one series"
         )
-    return [_slice(file) for file in files]
+    return files
 
 
 def _looks_dicom(path: Path) -> bool:
@@ -104,121 +104,116 @@ def _looks_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def _slice(path: Path) -> Slice:
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ValueError(
-            f"{path} cannot be read as a DICOM image ({reason}); if it is a report or a structure "
-            "set, move it to another folder"
-        ) from None
-
-    def numbers(key: str, count: int) -> np.ndarray:
-        text = reader.GetMetaData(key) if reader.HasMetaDataKey(key) else ""
-        parts = [part for part in text.strip().split("\\") if part.strip()]
-        return np.array([float(p) for p in parts] if len(parts) == count else [np.nan] * count)
-
-    def words(key: str) -> str:
-        return reader.GetMetaData(key).strip() if reader.HasMetaDataKey(key) else ""
-
-    rows_columns = numbers(SPACING, 2)
-    if np.isnan(rows_columns).any():
-        rows_columns = np.array(reader.GetSpacing()[1::-1])
-    return Slice(
-        path,
-        words(SERIES),
-        words(DESCRIPTION),
-        tuple(reader.GetSize()),
-        numbers(POSITION, 3),
-        numbers(ORIENTATION, 6),
-        rows_columns[::-1],
-    )
-
-
 def _of_series(slices: list[Slice], series: str | None, folder: Path) -> list[Slice]:
     groups: dict[str, list[Slice]] = defaultdict(list)
     for one in slices:
         groups[one.series].append(one)
-    listing = "; ".join(
+    said = "; ".join(
         f"{uid} ({len(group)} files, {group[0].description or 'no description'})"
         for uid, group in groups.items()
     )
     if series is not None:
         if series not in groups:
-            raise ValueError(f"{folder} holds no series {series}; it holds {listing}")
+            raise ValueError(f"{folder} holds no series {series}; it holds {said}")
         return groups[series]
     if len(groups) > 1:
         raise ValueError(
-            f"{folder} holds {len(groups)} series: {listing}; choose one with series=UID "
+            f"{folder} holds {len(groups)} series: {said}; choose one with series=UID "
             "(--series UID)"
         )
     return slices
 
 
-def _alike(slices: list[Slice]) -> None:
-    lost = [s.path.name for s in slices if np.isnan([*s.position, *s.orientation]).any()]
+def _alike(slices: Sequence[Slice]) -> None:
+    lost = [s.name for s in slices if not s.placed]
     if lost:
         raise ValueError(
-            f"{len(lost)} slices do not say where they lie ({_names(lost)}); remove them, or "
+            f"{len(lost)} slices do not say where they lie ({names(lost)}); remove them, or "
             "convert the series with dcm2niix"
+        )
+    several = [s.name for s in slices if len(s.shape) > 2 and s.shape[2] > 1]
+    if several:
+        raise ValueError(
+            f"{len(several)} files hold several frames each ({names(several)}); give one of them"
+        )
+    colour = [s.name for s in slices if s.samples > 1]
+    if colour:
+        raise ValueError(
+            f"{len(colour)} slices are colour pictures ({names(colour)}); give the series of the "
+            "intensities they were made from"
         )
     first = slices[0]
     odd = [
-        s.path.name
+        s.name
         for s in slices
         if s.shape != first.shape
+        or s.mosaic != first.mosaic
         or not np.allclose(s.orientation, first.orientation, atol=1e-3)
         or not np.allclose(s.spacing, first.spacing, rtol=1e-3)
     ]
     if odd:
         raise ValueError(
             f"{len(odd)} of {len(slices)} slices differ in size, spacing or direction from "
-            f"{first.path.name}: {_names(odd)} (a localiser?); move them to another folder"
+            f"{first.name}: {names(odd)} (a localiser?); move them to another folder"
         )
 
 
-def _even(slices: list[Slice]) -> float:
+def _stacked(slices: Sequence[Slice]) -> Stored:
+    """The slices of one volume, one on top of the other."""
+    first, notes = slices[0], []
+    if len(slices) == 1:
+        step = next((s for s in (first.between, first.thickness) if s > 0), 1.0)
+        across = step * first.normal
+        notes.append(
+            f"one DICOM slice, taken as {step:g} mm thick; give the folder to read a whole series"
+        )
+    else:
+        step = _even(slices)
+        across = (slices[-1].position - first.position) / (len(slices) - 1)
+    direction = np.stack([first.orientation[:3], first.orientation[3:], across / step], 1)
+    affine = affine_of(np.array([*first.spacing, step]), direction, first.position)
+    tilt = float(np.degrees(np.arccos(np.clip(across @ first.normal / step, -1, 1))))
+    if tilt > 0.1:
+        notes.append(f"the slices are sheared by {tilt:.2f} degrees (gantry tilt); kept as it is")
+    return Stored(_voxels(slices), affine, warnings=tuple(notes))
+
+
+def _voxels(slices: Sequence[Slice]) -> np.ndarray:
+    whole = {one.path: frame_pixels(one.path) for one in slices if one.number is not None}
+    planes = [
+        pixels(one.path)
+        if one.number is None
+        else _scaled(whole[one.path][one.number].T, one.scale)
+        for one in slices
+    ]
+    return np.stack(planes, -1)
+
+
+def _scaled(plane: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
+    return plane if scale == (1.0, 0.0) else plane * scale[0] + scale[1]
+
+
+def _even(slices: Sequence[Slice]) -> float:
     """Distance between neighbouring slices, mm, measured along the line through their corners."""
     heights = np.array([one.height for one in slices])
     gaps = np.diff(heights)
     usual = float(np.median(gaps))
-    same = np.flatnonzero(gaps < 1e-3)
-    if len(same):
-        pairs = [f"{slices[i].path.name} = {slices[i + 1].path.name}" for i in same]
-        raise ValueError(
-            f"{len(same)} slices lie at the same place as another ({_names(pairs)}); remove the "
-            "doubles, or choose one time point or echo of the series"
-        )
     wide = np.flatnonzero(np.abs(gaps - usual) > max(TOLERANCE * usual, 0.01))
     if len(wide):
         where = [
-            f"{slices[i].path.name} to {slices[i + 1].path.name}: {gaps[i]:.3g} mm" for i in wide
+            f"{slices[i].name} to {slices[i + 1].name}: {gaps[i]:.3g} mm" for i in wide.tolist()
         ]
         raise ValueError(
-            f"the slices are not evenly spaced: usually {usual:.3g} mm, but {_names(where)}; add "
+            f"the slices are not evenly spaced: usually {usual:.3g} mm, but {names(where)}; add "
             "the missing slices, or resample the series with dcm2niix"
         )
     return float(np.linalg.norm(slices[-1].position - slices[0].position) / (len(slices) - 1))
 
 
-def _pixels(path: Path) -> np.ndarray:
-    """One slice (columns, rows), rescale slope and intercept applied by GDCM."""
-    array = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
-    return (array[0] if array.ndim == 3 else array).T
-
-
-def _single(path: Path, frame: int | None) -> Stored:
+def _single(path: Path) -> Stored:
     image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
-    stored = from_sitk(image, frame=frame, path=path)
+    stored = from_sitk(image, path=path)
     frames = stored.array.shape[-1] if stored.array.ndim == 3 else 1
     if frames == 1:
         return stored.warned("one DICOM slice; give the folder to read the whole series")
     return stored.warned(f"{frames} frames of one DICOM file are taken as evenly spaced slices")
-
-
-def _names(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -8,6 +8,7 @@ import numpy as np
 from nibabel.orientations import aff2axcodes
 
 from coincide.files.contents import contents
+from coincide.files.dicom import volumes
 from coincide.files.geometry import NAMES, Geometry, geometry
 from coincide.files.lps import apart, shear, unsheared
 from coincide.files.nifti import parse
@@ -47,8 +48,9 @@ def inspect(path: str | Path) -> tuple[Finding, ...]:
     path = Path(path)
     try:
         found = None if path.is_dir() else contents(path)
-        header = parse(found.data[:544]) if found and found.kind == "nifti" else None
-        frames = _frames(header)
+        header = parse(found.data) if found and found.kind == "nifti" else None
+        several = volumes(path) if found is None or found.kind == "dicom" else []
+        frames = len(several) or _frames(header)
         source = stored(path, frame=0 if frames > 1 else None)
         image, warnings = intensities(source)
     except (ValueError, OSError) as error:
@@ -57,9 +59,11 @@ def inspect(path: str | Path) -> tuple[Finding, ...]:
     packed = ", gzip-compressed" if found and found.packed else ""
     findings = [Finding(f"{path}: {what}{packed}, {source.array.dtype}")]
     if frames > 1:
+        what = "volumes" if several else "frames"
         findings.append(
-            Finding(f"{frames} frames", "the first is examined here", "choose one with --frame N")
+            Finding(f"{frames} {what}", "the first is examined here", "choose one with --frame N")
         )
+        findings.extend(Finding(f"volume {n}: {v.label}") for n, v in enumerate(several))
     findings.extend(_place(image.grid))
     if header is not None:
         findings.extend(_header(geometry(header)))

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
 
 from coincide.files.atomic import atomic, suffixes
 from coincide.files.contents import contents
 from coincide.files.itk_field import field_nifti, read_field
+from coincide.files.itk_foreign import transform_of
 from coincide.files.itk_h5 import read_h5, write_h5
 from coincide.files.itk_matrix import from_mat, from_text, mat_of, one_matrix, text_of
-from coincide.files.itk_member import ItkMember, sampling_grid
+from coincide.files.itk_member import sampling_grid
+from coincide.files.itk_several import picked
 from coincide.space.grid import Grid
 from coincide.transforms.composite import Composite
 from coincide.transforms.displacement import Displacement
@@ -28,7 +29,7 @@ def write_transform(transform: Transform, path: str | Path, *, grid: Grid | None
 
     | suffix | holds |
     |---|---|
-    | `.h5` | anything; linear maps and displacements exactly, others also as themselves for us |
+    | `.h5` | anything; linear maps, displacements, B-splines exactly, others also as themselves |
     | `.tfm`, `.txt`, `.mat` | linear maps only |
     | `.nii.gz`, `.nii` | one displacement field, as antsApplyTransforms reads it |
 
@@ -64,36 +65,40 @@ def write_transform(transform: Transform, path: str | Path, *, grid: Grid | None
         raise ValueError(f"cannot tell the format of {path.name}; known: {KNOWN}")
 
 
-def read_transform(path: str | Path) -> Transform:
+def read_transform(path: str | Path, *, frame: int | None = None) -> Transform:
     """Read a transform of ours, or of ITK, ANTs or 3D Slicer.
 
     Our own `.h5` files give back the very parametrisation that was written. Of others, every
-    linear transform and displacement field of ITK is understood.
+    linear transform, displacement field and cubic B-spline of ITK is understood.
+
+    Args:
+        path: The file.
+        frame: Which transform, from 0, of a file that holds one for each time point.
 
     Returns:
-        Fixed-world to moving-world points, RAS+ mm; a `Composite` if the file holds several.
+        Fixed-world to moving-world points, RAS+ mm; a `Composite` if the file holds one.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: saying what the file is and what would work.
+        ValueError: saying what the file is and what would work; also if it holds several
+            transforms that no composite joins, and `frame` does not choose one.
     """
     path = Path(path)
     suffix = suffixes(path).lower()
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
     if suffix in HDF5:
-        members = read_h5(path)
-        members = _by_sitk(path) if members is None else members
-    elif suffix == ".mat":
-        members = [from_mat(path).transform()]
+        members = read_h5(path, frame)
     elif suffix in TEXT:
         found = from_text(path.read_text(errors="replace"))
         if not found:
             raise ValueError(f"{path} is not an ITK transform file: it names no Transform")
-        exact = all(member.exact for member in found)
-        members = [member.transform() for member in found] if exact else _by_sitk(path)
+        chosen = picked([member.kind for member in found], frame, path)
+        members = [transform_of(found[number], path) for number in chosen]
     else:
-        members = [read_field(contents(path))]
+        picked([suffix], frame, path)  # these hold one
+        mat = suffix == ".mat"
+        members = [transform_of(from_mat(path), path) if mat else read_field(contents(path))]
     return members[0] if len(members) == 1 else Composite(members)
 
 
@@ -109,41 +114,3 @@ def _sampled(transform: Transform, grid: Grid | None) -> Displacement:
             "that of the fixed image, or save as .h5"
         )
     return Displacement(field=transform.displacement(grid).detach(), grid=grid)
-
-
-def _by_sitk(path: Path) -> list[Transform]:
-    try:
-        whole = sitk.ReadTransform(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{path} cannot be read as an ITK transform: {reason}") from None
-    return [_member(one).transform() for one in _flat(whole)]
-
-
-def _flat(transform: sitk.Transform) -> list[sitk.Transform]:
-    transform = transform.Downcast()
-    if not isinstance(transform, sitk.CompositeTransform):
-        return [transform]
-    count = transform.GetNumberOfTransforms()
-    return [one for n in range(count) for one in _flat(transform.GetNthTransform(n))]
-
-
-def _member(transform: sitk.Transform) -> ItkMember:
-    if isinstance(transform, sitk.DisplacementFieldTransform):
-        dim = transform.GetDimension()
-        fixed = np.array(transform.GetFixedParameters())
-        kind = f"DisplacementFieldTransform_double_{dim}_{dim}"
-        return ItkMember(kind, np.array(transform.GetParameters()), fixed)
-    if not transform.IsLinear():
-        raise ValueError(
-            f"ITK's {transform.GetName()} is not understood; turn it into a displacement field "
-            "with SimpleITK.TransformToDisplacementField, save that as .nii.gz and read it"
-        )
-    dim = transform.GetDimension()
-    origin = np.array(transform.TransformPoint([0.0] * dim))
-    columns = [np.array(transform.TransformPoint(row.tolist())) - origin for row in np.eye(dim)]
-    return ItkMember(
-        f"AffineTransform_double_{dim}_{dim}",
-        np.concatenate([np.stack(columns, 1).ravel(), origin]),
-        np.zeros(dim),
-    )

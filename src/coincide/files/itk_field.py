@@ -10,7 +10,7 @@ from coincide.files.contents import Contents
 from coincide.files.geometry import choose, geometry
 from coincide.files.itk_member import displacement_of, vectors_of
 from coincide.files.lps import affine_of, flip
-from coincide.files.nifti import encoded, header_for, parse
+from coincide.files.nifti import encoded, first_voxel, header_for, parse
 from coincide.space.grid import Grid
 from coincide.transforms.displacement import Displacement
 
@@ -43,7 +43,7 @@ def read_field(found: Contents) -> Displacement:
     """
     if found.kind != "nifti":
         return _from_sitk(found.path)
-    header = parse(found.data[:544])
+    header = parse(found.data)
     shape = tuple(int(n) for n in header.get_data_shape())
     dim = shape[-1] if len(shape) == 5 else 0
     if dim not in (2, 3) or shape[3] != 1 or (dim == 2 and shape[2] != 1):
@@ -51,7 +51,7 @@ def read_field(found: Contents) -> Displacement:
             f"{found.path} has the shape {shape}; a displacement field has (x, y, z, 1, 3) or "
             "(x, y, 1, 1, 2) — is this an image?"
         )
-    count, start = int(np.prod(shape)), int(header.get_data_offset())
+    count, start = int(np.prod(shape)), first_voxel(header)[0]
     kind = header.get_data_dtype()
     if len(found.data) < start + count * kind.itemsize:
         raise ValueError(f"{found.path} is cut off; copy or download it again")

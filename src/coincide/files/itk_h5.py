@@ -8,7 +8,9 @@ import h5py
 import numpy as np
 
 from coincide.files import native
+from coincide.files.itk_foreign import transform_of
 from coincide.files.itk_member import ItkMember, member_of, pieces
+from coincide.files.itk_several import picked
 from coincide.space.grid import Grid
 from coincide.transforms.transform import Transform
 
@@ -52,31 +54,35 @@ def write_h5(members: Sequence[Transform], path: Path, grid: Grid | None) -> Non
             before = member
 
 
-def read_h5(path: Path) -> list[Transform] | None:
-    """The transforms of an ITK file, outermost first; None if it has kinds only ITK can read.
+def read_h5(path: Path, frame: int | None = None) -> list[Transform]:
+    """The transforms of an ITK file, outermost first.
+
+    Args:
+        path: The file.
+        frame: Which of several that no composite joins.
 
     Raises:
-        ValueError: if this is not a transform file.
+        ValueError: if this is not a transform file, or a choice between transforms is needed.
     """
     try:
         with h5py.File(path, "r") as file:
             if "TransformGroup" not in file:
                 raise ValueError(f"{path} is an HDF5 file, but holds no ITK transform")
-            return _members(file)
+            return _members(file, frame, path)
     except OSError as error:
         raise ValueError(f"{path} is damaged or not HDF5: {error}; write it again") from None
 
 
-def _members(file: h5py.File) -> list[Transform] | None:
+def _members(file: h5py.File, frame: int | None, path: Path) -> list[Transform]:
     group: Any = file["TransformGroup"]
     ours: Any = file.get(OURS, {})
     members: list[Transform] = []
     whole = False  # whether the last one was described by us
-    for key in sorted(group, key=int):
+    keys = sorted(group, key=int)
+    kinds = [_string(group[key]["TransformType"]) for key in keys]
+    for number in picked(kinds, frame, path):
+        key, kind = keys[number], kinds[number]
         entry = group[key]
-        kind = _string(entry["TransformType"])
-        if kind.startswith("CompositeTransform"):
-            continue
         if whole and key in ours and CONTINUED in ours[key].attrs:
             continue
         restored = (
@@ -85,11 +91,7 @@ def _members(file: h5py.File) -> list[Transform] | None:
             else None
         )
         whole = restored is not None
-        if restored is None:
-            if not ItkMember(kind, np.empty(0), np.empty(0)).exact:
-                return None
-            restored = _read(entry, kind).transform()
-        members.append(restored)
+        members.append(transform_of(_read(entry, kind), path) if restored is None else restored)
     return members
 
 

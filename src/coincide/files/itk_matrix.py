@@ -52,17 +52,19 @@ def text_of(member: ItkMember) -> str:
 
 
 def from_text(text: str) -> list[ItkMember]:
-    """The members of ITK's text, outermost first; the enclosing composite is left out."""
-    members, kind, values = [], "", np.empty(0)
+    """Every entry of ITK's text, in its order, an enclosing composite too."""
+    entries: list[tuple[str, dict[str, np.ndarray]]] = []
     for line in text.splitlines():
         key, _, rest = line.partition(":")
         if key == "Transform":
-            kind = rest.strip()
-        elif key == "Parameters":
-            values = np.array(rest.split(), np.float64)
-        elif key == "FixedParameters" and not kind.startswith("CompositeTransform"):
-            members.append(ItkMember(kind, values, np.array(rest.split(), np.float64)))
-    return members
+            entries.append((rest.strip(), {}))
+        elif key in ("Parameters", "FixedParameters") and entries:
+            entries[-1][1][key] = np.array(rest.split(), np.float64)
+    none = np.empty(0)
+    return [
+        ItkMember(kind, values.get("Parameters", none), values.get("FixedParameters", none))
+        for kind, values in entries
+    ]
 
 
 def mat_of(member: ItkMember) -> bytes:

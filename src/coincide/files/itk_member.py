@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from coincide.files.itk_spline import ORDER, SPLINE, order_of, parameters_of, spline_of
 from coincide.files.layout import copied
 from coincide.files.lps import affine_of, flip, flipped_matrix, geometry_of
 from coincide.space.grid import Grid
+from coincide.transforms.bspline import BSpline
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine, Linear
 from coincide.transforms.symmetric import Symmetric
@@ -35,29 +37,56 @@ class ItkMember:
     @property
     def dim(self) -> int:
         """Number of axes D."""
-        return int(self.kind.rsplit("_", 1)[1])
+        parts = self.kind.split("_")  # class, number type, D, D and, of a spline, its order
+        if len(parts) < 4 or not parts[3].isdigit():
+            raise ValueError(f"{self.kind!r} does not say how many axes it has, as ITK would")
+        return int(parts[3])
 
     @property
     def exact(self) -> bool:
         """Whether `transform` understands it."""
-        return self.kind.split("_")[0] in (*MATRICES, FIELD)
+        return self.kind.split("_")[0] in (*MATRICES, FIELD, SPLINE)
 
     def transform(self) -> Transform:
-        """The same map of RAS points, mm."""
+        """The same map of RAS points, mm.
+
+        Raises:
+            ValueError: if it has too few or too many numbers, or is a B-spline that is not cubic.
+        """
         dim = self.dim
+        if self.kind.startswith(SPLINE) and order_of(self.kind) != ORDER:
+            raise ValueError(
+                f"its B-spline is of order {order_of(self.kind)}, only order {ORDER} is known; "
+                "turn it into a displacement field with SimpleITK.TransformToDisplacementField, "
+                "save that as .nii.gz and read it"
+            )
         if self.kind.startswith(MATRICES):
+            self._expect(dim * dim + dim)
             return Affine(self._matrix(dim))
-        fixed = np.asarray(self.fixed, np.float64)
+        grid = self._grid(dim)
+        self._expect(grid.voxels * dim)
+        if self.kind.startswith(SPLINE):
+            return spline_of(self.parameters, grid)
+        return displacement_of(np.asarray(self.parameters).reshape(*grid.shape[::-1], dim), grid)
+
+    def _expect(self, count: int) -> None:
+        if np.size(self.parameters) != count:
+            raise ValueError(
+                f"its {self.kind} has {np.size(self.parameters)} numbers where {count} are needed; "
+                "the file is damaged, write it again"
+            )
+
+    def _grid(self, dim: int) -> Grid:
+        """Size, origin, spacing and direction of the fixed parameters."""
+        fixed = np.asarray(self.fixed, np.float64).ravel()
+        if len(fixed) != dim * (dim + 3):
+            raise ValueError(
+                f"its {self.kind} has {len(fixed)} fixed parameters where {dim * (dim + 3)} are "
+                "needed; the file is damaged, write it again"
+            )
         size = tuple(int(n) for n in fixed[:dim])
-        origin, spacing, direction = (
-            fixed[dim : 2 * dim],
-            fixed[2 * dim : 3 * dim],
-            fixed[3 * dim :],
-        )
-        return displacement_of(
-            np.asarray(self.parameters).reshape(*size[::-1], dim),
-            Grid(size, affine_of(spacing, direction, origin)),
-        )
+        origin, spacing = fixed[dim : 2 * dim], fixed[2 * dim : 3 * dim]
+        return Grid(size, affine_of(spacing, fixed[3 * dim :], origin))
 
     def _matrix(self, dim: int) -> np.ndarray:
         values = np.asarray(self.parameters, np.float64).ravel()
@@ -98,7 +127,8 @@ def vectors_of(field: torch.Tensor, *, lps: bool = True) -> np.ndarray:
 def member_of(transform: Transform, grid: Grid | None = None) -> ItkMember:
     """One transform of ours for ITK.
 
-    A linear transform and a displacement are exact. Any other is sampled on `grid`, or on its own.
+    A linear transform, a displacement and a B-spline are exact. Any other is sampled on `grid`, or
+    on its own.
 
     Raises:
         ValueError: if a batch is given, or it lies on no grid.
@@ -107,6 +137,9 @@ def member_of(transform: Transform, grid: Grid | None = None) -> ItkMember:
         return affine_member(_one(transform.matrix())[0].detach().cpu().numpy())
     if isinstance(transform, Displacement) and transform.grid is not None:
         return field_member(transform.field, transform.grid)
+    if isinstance(transform, BSpline) and transform.grid is not None:
+        values, dim = parameters_of(_one(transform.coefficients)), transform.grid.dim
+        return ItkMember(f"{SPLINE}_double_{dim}_{dim}", values, _fixed(transform.grid))
     own = grid if grid is not None else sampling_grid(transform)
     if own is None:
         raise ValueError(
@@ -154,10 +187,14 @@ def affine_member(matrix: np.ndarray) -> ItkMember:
 def field_member(field: torch.Tensor, grid: Grid) -> ItkMember:
     """A RAS displacement (1, D, *S), mm, for ITK."""
     vectors = vectors_of(_one(field))
-    spacing, direction, origin = geometry_of(grid)
-    fixed = np.concatenate([grid.shape, origin, spacing, direction.ravel()])
     number = "double" if vectors.dtype == np.float64 else "float"
-    return ItkMember(f"{FIELD}_{number}_{grid.dim}_{grid.dim}", vectors.ravel(), fixed)
+    return ItkMember(f"{FIELD}_{number}_{grid.dim}_{grid.dim}", vectors.ravel(), _fixed(grid))
+
+
+def _fixed(grid: Grid) -> np.ndarray:
+    """Size, origin, spacing and direction, as ITK wants them."""
+    spacing, direction, origin = geometry_of(grid)
+    return np.concatenate([grid.shape, origin, spacing, direction.ravel()])
 
 
 def _one(values: torch.Tensor) -> torch.Tensor:

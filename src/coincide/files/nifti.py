@@ -1,6 +1,5 @@
 """NIfTI-1, NIfTI-2 and Analyze: decoding and encoding."""
 
-from io import BytesIO
 from pathlib import Path
 
 import nibabel as nib
@@ -8,16 +7,18 @@ import numpy as np
 from isal import igzip
 from nibabel.spatialimages import HeaderDataError
 
-from coincide.files.contents import Contents
+from coincide.files.contents import Contents, unpacked
 from coincide.files.geometry import Use, choose, geometry, implausible
 from coincide.files.layout import copied
 from coincide.files.lps import shear
+from coincide.files.nifti_extension import malformed
 from coincide.files.stored import Stored
 from coincide.space.grid import Grid
 
 LARGEST = 32767
 RGB = (128, 2304)
 LEVEL = 1
+LONGEST = 540  # bytes of a NIfTI-2 header, extensions apart
 
 
 def read_nifti(found: Contents, *, frame: int | None = None, use: Use = "auto") -> Stored:
@@ -35,7 +36,8 @@ def read_nifti(found: Contents, *, frame: int | None = None, use: Use = "auto") 
     shape = tuple(int(n) for n in header.get_data_shape())
     kind = header.get_data_dtype()
     count = int(np.prod(shape, dtype=np.int64))
-    offset = int(header.get_data_offset()) if path == found.path else 0
+    single = path == found.path
+    offset, odd = first_voxel(header) if single else (0, ())
     if not shape or count <= 0:
         raise ValueError(f"{found.path} has the shape {shape}: it holds no voxels")
     if len(data) - offset < count * kind.itemsize:
@@ -55,7 +57,10 @@ def read_nifti(found: Contents, *, frame: int | None = None, use: Use = "auto") 
     if array.ndim == 2:
         affine, flat = _in_plane(affine)
         more += flat
-    warnings = (*found.warnings, *more, *scaling, *notes)
+    if "sform_code" in header:
+        end = offset if single else len(found.data)
+        odd += malformed(found.data, len(header.binaryblock), end, header.endianness)
+    warnings = (*found.warnings, *odd, *more, *scaling, *notes)
     return Stored(array, affine, slope, intercept, warnings)
 
 
@@ -135,13 +140,17 @@ def stored_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     with igzip.IGzipFile(path, "rb") if packed else path.open("rb") as file:
-        header = parse(file.read(544))
+        header = parse(file.read(LONGEST))
     affine, _ = choose(geometry(header), "sform")
     return tuple(header.get_data_shape()), affine
 
 
 def parse(data: bytes):
-    """The nibabel header in the first 544 bytes: NIfTI-1, NIfTI-2 or Analyze."""
+    """The nibabel header in the first 540 bytes: NIfTI-1, NIfTI-2 or Analyze.
+
+    Raises:
+        ValueError: if the header is cut off.
+    """
     first = int.from_bytes(data[:4], "little")
     if data[344:348] in (b"n+1\0", b"ni1\0"):
         kind = nib.Nifti1Header
@@ -149,11 +158,30 @@ def parse(data: bytes):
         kind = nib.Nifti2Header
     else:
         kind = nib.Spm99AnalyzeHeader
-    return kind.from_fileobj(BytesIO(data), check=False)
+    size = kind.template_dtype.itemsize
+    if len(data) < size:
+        raise ValueError(f"the header is cut off: {len(data)} of {size} bytes are there")
+    # the fixed part alone: nibabel's from_fileobj would also read the extensions that may follow
+    return kind(data[:size], check=False)
+
+
+def first_voxel(header) -> tuple[int, tuple[str, ...]]:
+    """Where the voxels of a single file begin, in bytes, and a note if the header errs there."""
+    offset, least = int(header.get_data_offset()), len(header.binaryblock)
+    if offset >= least:
+        return offset, ()
+    note = (
+        f"the header says that the voxels begin at byte {offset}, inside the header itself; "
+        f"they are read from byte {least + 4}"
+    )
+    return least + 4, (note,)
 
 
 def _header(found: Contents):
-    header = parse(found.data[:544])
+    try:
+        header = parse(found.data)
+    except ValueError as error:
+        raise ValueError(f"{found.path}: {error}; copy or download it again") from None
     single = found.data[344:348] == b"n+1\0" or found.data[4:8] == b"n+2\0"
     if single:
         return header, found.data, found.path
@@ -164,7 +192,7 @@ def _header(found: Contents):
     if not pair.exists():
         raise FileNotFoundError(f"{found.path} needs its voxels in {pair}, which does not exist")
     data = pair.read_bytes()
-    return header, data, pair
+    return header, unpacked(data, pair) if pair.suffix.lower() == ".gz" else data, pair
 
 
 def _flat(header) -> bool:

@@ -1,4 +1,4 @@
-"""Points: landmarks in CSV tables and in 3D Slicer's files."""
+"""Points: landmarks in CSV tables and in the files of 3D Slicer and transformix."""
 
 import csv
 import json
@@ -10,11 +10,14 @@ import numpy as np
 
 from coincide.files.atomic import atomic
 from coincide.files.lps import flip
+from coincide.space.grid import Grid
 
 World = Literal["ras", "lps"]
 
 
-def read_points(path: str | Path, *, world: World | None = None) -> np.ndarray:
+def read_points(
+    path: str | Path, *, world: World | None = None, grid: Grid | None = None
+) -> np.ndarray:
     """Read landmarks.
 
     | file | world |
@@ -22,17 +25,21 @@ def read_points(path: str | Path, *, world: World | None = None) -> np.ndarray:
     | `.csv` with columns x, y[, z] | RAS; LPS if the name ends in `_lps` or `world="lps"` |
     | `.fcsv` (3D Slicer) | what its header says |
     | `.mrk.json` (3D Slicer) | what it says, LPS if nothing |
+    | `point` in the first line (transformix) | LPS |
+    | `index` in the first line (transformix) | voxels of the image whose `grid` is given |
 
     Args:
         path: The file. A CSV may have other columns, or no heading and only numbers.
         world: Overrules what the file says.
+        grid: Voxels that the indices of transformix count: those of its fixed image.
 
     Returns:
         (P, D) float64, RAS+ mm.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds no points, or a coordinate is not a number.
+        ValueError: if it holds no points, a coordinate is not a number, or indices come without
+            a grid.
     """
     path = Path(path)
     if not path.exists():
@@ -43,14 +50,17 @@ def read_points(path: str | Path, *, world: World | None = None) -> np.ndarray:
         points, said = _from_json(text, path)
     elif name.endswith(".fcsv"):
         points, said = _from_fcsv(text, path)
+    elif _first_word(text) in ("point", "index"):
+        points = _from_transformix(text, path)
+        if _first_word(text) == "index":
+            return _placed(points, world, grid, path)
+        said = "lps"
     else:
         points, said = _from_csv(text, path), "lps" if path.stem.endswith("_lps") else "ras"
     chosen = said if world is None else world
     if chosen not in ("ras", "lps"):
         raise ValueError(f"no world is called {chosen!r}; known: ras, lps")
-    if not np.isfinite(points).all():
-        rows = np.flatnonzero(~np.isfinite(points).all(1)) + 1
-        raise ValueError(f"{path}: points {rows[:8].tolist()} are not numbers; remove them")
+    _finite(points, path)
     return points * flip(points.shape[1]) if chosen == "lps" else points
 
 
@@ -124,6 +134,46 @@ def _from_json(text: str, path: Path) -> tuple[np.ndarray, str]:
     if not points:
         raise ValueError(f"{path} holds no points")
     return np.array(points, np.float64), str(markup.get("coordinateSystem", "LPS")).lower()
+
+
+def _first_word(text: str) -> str:
+    """What the first line says, in small letters, if it is one word, as transformix writes it."""
+    words = text.lstrip().partition("\n")[0].lower().split()
+    return words[0] if len(words) == 1 else ""
+
+
+def _from_transformix(text: str, path: Path) -> np.ndarray:
+    _, *lines = [line.split() for line in text.splitlines() if line.strip()]
+    if not lines or len(lines[0]) != 1 or not lines[0][0].isdigit():
+        raise ValueError(f"{path} does not say in its second line how many points it holds")
+    count, rows = int(lines[0][0]), lines[1:]
+    if count != len(rows):
+        raise ValueError(f"{path} says {count} points, {len(rows)} lines follow; mend the number")
+    if not rows:
+        raise ValueError(f"{path} holds no points")
+    if len(rows[0]) not in (2, 3) or any(len(row) != len(rows[0]) for row in rows):
+        raise ValueError(f"{path} needs the same 2 or 3 numbers in every line, apart by spaces")
+    return _numbers(rows, path)
+
+
+def _placed(index: np.ndarray, world: World | None, grid: Grid | None, path: Path) -> np.ndarray:
+    _finite(index, path)
+    if grid is None:
+        raise ValueError(
+            f"{path} holds voxel indices, which mean nothing without their image; give its "
+            "grid= to read_points, or write mm (LPS) under the word `point`"
+        )
+    if world is not None:
+        raise ValueError(f"{path} holds voxel indices, which have no world; leave out world=")
+    if index.shape[1] != grid.dim:
+        raise ValueError(f"{path} holds indices of {index.shape[1]} axes, the grid has {grid.dim}")
+    return grid.to_world(index)
+
+
+def _finite(points: np.ndarray, path: Path) -> None:
+    if not np.isfinite(points).all():
+        rows = np.flatnonzero(~np.isfinite(points).all(1)) + 1
+        raise ValueError(f"{path}: points {rows[:8].tolist()} are not numbers; remove them")
 
 
 def _numeric(row: list[str]) -> bool:

@@ -1,5 +1,6 @@
 """Reading images and label maps of every format."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,8 +87,9 @@ def stored(
     path = Path(path)
     if path.is_dir():
         return read_series(path, series=series, frame=frame)
-    if path.suffix.lower() == ".img" and path.with_suffix(".hdr").exists():
-        path = path.with_suffix(".hdr")
+    header = re.sub(r"\.img(\.gz)?$", r".hdr\1", path.name, flags=re.IGNORECASE)
+    if header != path.name and path.with_name(header).exists():
+        path = path.with_name(header)
     found = contents(path)
     if found.kind in ("nifti", "analyze"):
         return read_nifti(found, frame=frame, use=use)

@@ -65,6 +65,13 @@ def figures(result: Registration, score: Mapping[str, Any]) -> list[Figure]:
         Figure("HD95", surface.get("mean_hd95_mm"), "mm", f"mean of {measured} labels"),
         Figure("TRE", landmarks.get("tre_mean_mm"), "mm", f"{landmarks.get('count')} landmarks"),
         Figure("Folding", regularity.get("folding_percent"), "%", "of the voxels", 3),
+        Figure(
+            "Folded volume",
+            regularity.get("non_diffeomorphic_volume_percent"),
+            "%",
+            "between the voxels",
+            3,
+        ),
         Figure("Displacement", regularity.get("mean_displacement_mm"), "mm", "mean"),
         Figure("Inverse residual", inverse.get("inverse_residual_median_mm"), "mm", "median"),
     ]

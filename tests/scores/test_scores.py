@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,13 +12,13 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
 from coincide.alignment import Alignment
-from coincide.evaluate.consistency import consistency
-from coincide.evaluate.evaluate import evaluate
-from coincide.evaluate.landmarks import landmarks
-from coincide.evaluate.overlap import overlap
-from coincide.evaluate.regularity import regularity
-from coincide.evaluate.surface import outline, surface
 from coincide.registration import Registration
+from coincide.scores.consistency import consistency
+from coincide.scores.evaluate import evaluate
+from coincide.scores.landmarks import landmarks
+from coincide.scores.overlap import overlap
+from coincide.scores.regularity import regularity
+from coincide.scores.surface import outline, surface
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.transforms.displacement import Displacement
@@ -342,3 +344,12 @@ class TestEvaluate:
         diverged = Displacement(field=move, grid=image.grid)
         with pytest.raises(ValueError, match="diverged"):
             evaluate(Alignment(image, image, diverged))
+
+
+def test_the_room_of_the_scores_can_be_imported_beside_the_function():
+    code = (
+        "import coincide.scores.surface; "
+        "print(coincide.scores.surface.surface.__name__, coincide.evaluate.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["surface", "evaluate"]

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from coincide.evaluate.mapped import mapped
+from coincide.scores.mapped import mapped
 from coincide.space.image import Image
 from coincide.transforms.transform import Transform
 

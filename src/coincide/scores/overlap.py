@@ -1,4 +1,4 @@
-"""Overlap: how well two label maps cover each other."""
+"""OverlapScores: how well two label maps cover each other."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Overlap:
+class OverlapScores:
     """Dice and Jaccard of every label of the fixed map.
 
     Args:
@@ -46,7 +46,7 @@ class Overlap:
         }
 
 
-def overlap(fixed: np.ndarray, warped: np.ndarray) -> Overlap:
+def overlap(fixed: np.ndarray, warped: np.ndarray) -> OverlapScores:
     r"""Dice and Jaccard per label; the background, 0, is never counted.
 
     One says that two outlines of an organ cover each other exactly, zero that they do not touch.
@@ -76,7 +76,7 @@ def overlap(fixed: np.ndarray, warped: np.ndarray) -> Overlap:
         common, other = both.get(label, 0), moved.get(label, 0)
         dice[label] = 2 * common / (size + other)
         jaccard[label] = common / (size + other - common)
-    return Overlap(
+    return OverlapScores(
         dice,
         jaccard,
         missing=tuple(label for label in inside if label not in moved),

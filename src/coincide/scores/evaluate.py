@@ -7,12 +7,12 @@ import numpy as np
 import torch
 
 from coincide.alignment import Alignment
-from coincide.evaluate.consistency import Consistency, consistency
-from coincide.evaluate.landmarks import Landmarks, landmarks
-from coincide.evaluate.overlap import Overlap, overlap
-from coincide.evaluate.regularity import Regularity, regularity
-from coincide.evaluate.surface import Surface, surface
 from coincide.registration import Registration
+from coincide.scores.consistency import Consistency, consistency
+from coincide.scores.landmarks import LandmarkScores, landmarks
+from coincide.scores.overlap import OverlapScores, overlap
+from coincide.scores.regularity import Regularity, regularity
+from coincide.scores.surface import Surface, surface
 from coincide.space.image import Image
 from coincide.space.sampling import resample
 
@@ -30,9 +30,9 @@ class Scores:
     """
 
     regularity: Regularity
-    overlap: Overlap | None = None
+    overlap: OverlapScores | None = None
     surface: Surface | None = None
-    landmarks: Landmarks | None = None
+    landmarks: LandmarkScores | None = None
     inverse: Consistency | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,16 +1,16 @@
-"""Landmarks: how far corresponding points are apart after the registration."""
+"""LandmarkScores: how far corresponding points are apart after the registration."""
 
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from coincide.evaluate.mapped import mapped
+from coincide.scores.mapped import mapped
 from coincide.space.grid import Grid
 from coincide.transforms.transform import Transform
 
 
 @dataclass(frozen=True)
-class Landmarks:
+class LandmarkScores:
     """Target registration error (TRE) over all landmarks, mm.
 
     Args:
@@ -43,7 +43,7 @@ class Landmarks:
 
 def landmarks(
     transform: Transform, fixed: np.ndarray, moving: np.ndarray, moving_grid: Grid
-) -> Landmarks:
+) -> LandmarkScores:
     r"""Target registration error: how far a mapped landmark misses its partner.
 
     $\mathrm{TRE}_n = \lVert T(f_n) - m_n \rVert$, with f in the fixed and m in the moving world.
@@ -72,7 +72,7 @@ def landmarks(
     snapped = moving_grid.to_world(np.round(moving_grid.to_index(found)))
     error = np.linalg.norm(found - moving, axis=1)
     coarse = np.linalg.norm(snapped - moving, axis=1)
-    return Landmarks(
+    return LandmarkScores(
         count=len(fixed),
         tre_mean_mm=float(error.mean()),
         tre_median_mm=float(np.median(error)),
