@@ -13,7 +13,7 @@ from coincide.objective import Objective
 from coincide.optimise.compositive import Compositive
 from coincide.optimise.loop import optimise
 from coincide.optimise.optimiser import Optimiser
-from coincide.optimise.settle import settled
+from coincide.optimise.settle import unfolded
 from coincide.optimise.syn import SyN
 from coincide.presets import CALM, Preset
 from coincide.registration import Step
@@ -96,7 +96,7 @@ def deform(
     found = optimise(*pair, part, cost=targets, optimiser=rules, levels=levels, watch=watch)
     deformation = found.transform.to("cpu")
     if isinstance(deformation, Displacement | Symmetric):
-        deformation = settled(deformation)
+        deformation = unfolded(deformation)
     if outer is not None:
         deformation = outer @ deformation
     seconds["deformable"] = time.perf_counter() - start
@@ -158,7 +158,7 @@ def _continued(
     if isinstance(part, Displacement):
         return pair, Displacement(part.spacing, field=start.field, grid=start.grid), None
     warped = pulled(pair[1], start.requires_grad_(False), pair[0].grid, interpolation="cubic")
-    return (pair[0], warped), part, settled(start.to("cpu"))
+    return (pair[0], warped), part, unfolded(start.to("cpu"))
 
 
 def _levels(fixed: Image, steps: tuple[int, ...]) -> tuple[Level, ...]:
