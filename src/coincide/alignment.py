@@ -90,7 +90,11 @@ def pulled(
     """
     if isinstance(transform, Composite) and len(transform.transforms) > 1:
         outer, *inner = transform
-        if isinstance(outer, Linear) and not outer.shift.requires_grad:
+        # one matrix for the whole batch, through which nothing is trained
+        fixed = isinstance(outer, Linear) and not any(
+            held.requires_grad for held in (outer.base, outer.shift, outer.parameters_mm)
+        )
+        if isinstance(outer, Linear) and fixed and len(outer.matrix()) == 1:
             rest = Composite(inner) if len(inner) > 1 else inner[0]
             field = rest.displacement(grid)
             return resample(image, grid, field, after=outer.numpy(), interpolation=interpolation)

@@ -7,12 +7,10 @@ from coincide.auto import Auto, suited
 from coincide.initialise.align import Align
 from coincide.optimise.level import Level, filled, overruled
 from coincide.optimise.optimise import Optimise, made
-from coincide.optimise.settle import settled
+from coincide.optimise.settle import unfolded
 from coincide.registry import Ways
 from coincide.transforms.composite import Composite
-from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Linear
-from coincide.transforms.symmetric import Symmetric
 from coincide.transforms.transform import Transform
 from coincide.way import Found, Pair, Watch, Way
 
@@ -49,12 +47,12 @@ def chain(
             if way.refines(inner):
                 pair, begin = pair if rest is None else pair.under(rest), inner
             else:
-                pair = pair.under(_kept(held) if founds else held)
+                pair = pair.under(unfolded(held) if founds else held)
         found = way(pair, begin, watch)
         founds.append(found)
         held = found.transform
     assert held is not None
-    last = _kept(held)
+    last = unfolded(held)
     return (last if pair.outer is None else pair.outer @ last), tuple(founds)
 
 
@@ -106,8 +104,3 @@ def _last(transform: Transform) -> tuple[Transform | None, Transform]:
         return None, transform
     *rest, inner = transform
     return (Composite(rest) if rest else None), inner
-
-
-def _kept(transform: Transform) -> Transform:
-    """The transform as it is kept: without folds, and calm where the images end."""
-    return settled(transform) if isinstance(transform, Displacement | Symmetric) else transform

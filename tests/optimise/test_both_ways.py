@@ -10,7 +10,7 @@ from coincide.objective import objective
 from coincide.optimise.level import Level
 from coincide.optimise.log_demons import averaged
 from coincide.optimise.loop import optimise
-from coincide.optimise.settle import settled
+from coincide.optimise.settle import unfolded
 from coincide.presets.preset import Preset
 from coincide.register import register
 from coincide.registry import build
@@ -229,7 +229,7 @@ def test_settled_halves_do_not_fold_and_end_at_zero():
     first, second = (noise(grid.shape, seed=s, sigma=2, channels=3) for s in (1, 2))
     assert float(determinant(first, grid).min()) < 0
     rough = Symmetric(fixed_half=first, moving_half=second, grid=grid)
-    result = settled(rough)
+    result = unfolded(rough)
     assert isinstance(result, Symmetric)
     for half in (result.fixed_half.detach(), result.moving_half.detach()):
         assert float(determinant(half, result.grid).min()) > 0

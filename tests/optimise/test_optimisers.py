@@ -15,7 +15,7 @@ from coincide.optimise.lbfgs import LBFGS
 from coincide.optimise.level import Level
 from coincide.optimise.loop import converged, optimise
 from coincide.optimise.optimiser import Optimiser, Problem
-from coincide.optimise.settle import settled, unfolded
+from coincide.optimise.settle import unfold_field, unfolded
 from coincide.registry import build, parts
 from coincide.space.grid import Grid
 from coincide.space.image import Image
@@ -361,7 +361,7 @@ def folded(shape) -> tuple[torch.Tensor, Grid]:
 def test_a_settled_field_has_no_folds_and_is_zero_at_its_border(shape):
     field, grid = folded(shape)
     assert float(determinant(field, grid).min()) < -0.5
-    result = settled(Displacement(field=field, grid=grid)).requires_grad_(False)
+    result = unfolded(Displacement(field=field, grid=grid)).requires_grad_(False)
     assert float(determinant(result.field, result.grid).min()) > 0
     for axis in range(2, grid.dim + 2):
         for end in (0, -1):
@@ -373,18 +373,18 @@ def test_a_settled_field_has_no_folds_and_is_zero_at_its_border(shape):
 @pytest.mark.parametrize("shape", [(40, 36), (28, 26, 24)], ids=["2-D", "3-D"])
 def test_far_from_folds_a_settled_field_is_what_it_was(shape):
     field, grid = folded(shape)
-    result = unfolded(field, grid)
+    result = unfold_field(field, grid)
     corner = (..., *(slice(0, 3),) * grid.dim)
     assert torch.equal(result[corner], field[corner])
     calm = 0.2 * field
-    assert torch.equal(unfolded(calm, grid), calm)
-    kept = settled(Displacement(field=calm, grid=grid)).requires_grad_(False)
+    assert torch.equal(unfold_field(calm, grid), calm)
+    kept = unfolded(Displacement(field=calm, grid=grid)).requires_grad_(False)
     assert float((kept.displacement(grid) - calm).abs().max()) < 1e-4
 
 
 def test_settling_nothing_gives_nothing():
     grid = centred((12, 12))
-    result = settled(Displacement().on(grid)).requires_grad_(False)
+    result = unfolded(Displacement().on(grid)).requires_grad_(False)
     assert float(result.field.abs().max()) == 0
 
 

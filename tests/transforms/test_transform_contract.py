@@ -1,57 +1,27 @@
-"""What holds for every registered transform."""
+"""What holds for every registered transform, and for one that a user writes."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from coincide.registry import build, parts
 from coincide.space.grid import Grid
 from coincide.transforms.composite import Composite
 from coincide.transforms.jacobian import determinant
 from coincide.transforms.linear import Affine, Linear
-from coincide.transforms.transform import Transform
+from coordinate_network import CoordinateNetwork
+from random_transforms import MARGIN, NAMES, SHAPES, inner, interior, plain, randomised
 from worlds import noise, oblique
 
-SHAPES = {2: (25, 27), 3: (17, 18, 16)}
-MARGIN = 4  # voxels between what is asked and the border of what is known
-
-every_transform = pytest.mark.parametrize("name", parts(Transform))
+every_transform = pytest.mark.parametrize("name", NAMES)
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
-
-
-def randomised(name: str, grid: Grid, *, seed=0, size=1.0) -> Transform:
-    """A transform of that name whose parameters are random, in mm, smooth where they are many."""
-    transform = build(name).on(grid)
-    random = np.random.default_rng(seed)
-    for number, parameter in enumerate(transform.parameters()):
-        if parameter.ndim > 2:
-            sigma = 4.0 if parameter.shape[2:] == grid.shape else 0.8
-            draw = seed + 50 * number
-            smooth = noise(parameter.shape[2:], seed=draw, sigma=sigma, channels=grid.dim)
-            parameter.data = size * smooth
-        else:
-            values = size * random.choice([-3, -2, 2, 3], parameter.shape).astype(float)
-            parameter.data = torch.tensor(values)
-    return transform.requires_grad_(False)
-
-
-def interior(grid: Grid, count=200, seed=0) -> torch.Tensor:
-    """Random world points, not on voxels, away from the border, (1, P, D)."""
-    random = np.random.default_rng(seed)
-    index = random.uniform(MARGIN, np.array(grid.shape) - 1 - MARGIN, (count, grid.dim))
-    return torch.tensor(grid.to_world(index))[None]
-
-
-def inner(grid: Grid) -> tuple[slice, ...]:
-    return (slice(None), slice(None), *(slice(MARGIN, -MARGIN),) * grid.dim)
 
 
 @every_transform
 @both_dimensions
 def test_what_is_made_from_text_is_the_identity_on_any_grid(name, dim):
     grid = oblique(SHAPES[dim])
-    transform = build(name).on(grid)
+    transform = plain(name).on(grid)
     points = interior(grid)
     assert float((transform(points) - points).abs().max()) < 1e-10
     assert float(transform.displacement(grid).abs().max()) < 1e-5
@@ -62,7 +32,7 @@ def test_what_is_made_from_text_is_the_identity_on_any_grid(name, dim):
 @both_dimensions
 def test_what_has_no_grid_yet_is_the_identity_or_says_what_to_do(name, dim):
     grid = oblique(SHAPES[dim])
-    transform = build(name)
+    transform = plain(name)
     for ask in (
         lambda: transform(interior(grid)) - interior(grid),
         lambda: transform.displacement(grid),
@@ -191,8 +161,11 @@ def test_nothing_changes_under_a_rigid_change_of_world(name, dim):
     if isinstance(transform, Linear):
         matrix = change @ transform.numpy() @ np.linalg.inv(change)
         other = type(transform)(matrix).on(moved)
+    elif isinstance(transform, CoordinateNetwork):
+        other = CoordinateNetwork(grid=moved)
+        other.load_state_dict(transform.state_dict())
     else:
-        other = build(name).on(moved)
+        other = plain(name).on(moved)
         for mine, theirs in zip(other.parameters(), transform.parameters(), strict=True):
             mine.data = torch.einsum("de,be...->bd...", turn.to(theirs.dtype), theirs.data)
     points = interior(grid)

@@ -33,7 +33,7 @@ def write_h5(members: Sequence[Transform], path: Path, grid: Grid | None) -> Non
         file["ITKVersion"] = _text(VERSION)
         group = file.create_group("TransformGroup")
         ours = file.create_group(OURS)
-        ours.attrs["version"] = 1
+        ours.attrs["version"] = 2
         entries = [(member, piece) for member in members for piece in pieces(member)]
         first = 1 if len(entries) > 1 else 0
         before = None

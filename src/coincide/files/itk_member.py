@@ -113,10 +113,10 @@ def displacement_of(vectors: np.ndarray, grid: Grid) -> Displacement:
 
 def vectors_of(field: torch.Tensor, *, lps: bool = True) -> np.ndarray:
     """Vectors (..., j, i, D) of a displacement (1, D, *S), last file axis first."""
-    source = field.detach().cpu().numpy()[0]
+    # numpy has no bfloat16, so what is not float64 becomes float32 before it leaves torch
+    values = field.detach().cpu()
+    source = (values if values.dtype == torch.float64 else values.float()).numpy()[0]
     dim = len(source)
-    if source.dtype != np.float64:
-        source = source.astype(np.float32, copy=False)
     vectors = np.empty((*source.shape[:0:-1], dim), source.dtype)
     for axis, sign in enumerate(flip(dim)):
         scale = vectors.dtype.type(sign if lps else 1)

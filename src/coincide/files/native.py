@@ -1,17 +1,23 @@
 """Native: our own parametrisation of a transform, kept where ITK does not look.
 
-ITK knows matrices and displacement fields. A rigid transform, a velocity or a B-spline reloads
-exactly as what it was from this description; a displacement is read from ITK's own entry.
+ITK knows matrices and displacement fields. A rigid transform, a velocity, a B-spline or a network
+reloads exactly as what it was, from the arguments of its constructor and from its state_dict; the
+voxels of a displacement are read from ITK's own entry, so that they are in the file only once.
 """
 
+import ast
+import warnings
 from collections.abc import Callable
-from inspect import signature
+from functools import singledispatch
+from inspect import Parameter, signature
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
+from safetensors.torch import load, save
+from torch import Tensor
 
+from coincide.files import native_version_1
 from coincide.files.itk_member import ItkMember
 from coincide.registry import parts
 from coincide.space.grid import Grid
@@ -19,76 +25,165 @@ from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Linear
 from coincide.transforms.transform import Transform
 
+EXACT = (torch.float32, torch.float64)  # what ITK's entry of a field holds to the bit
+
 
 def keep(transform: Transform, group: Any) -> None:
     """Describe a transform in an HDF5 group.
 
-    A registered transform is understood without being named here if the arguments of its
-    constructor are numbers, grids, arrays and its parameters, and it keeps each under the name
-    of the argument.
+    A registered transform is understood without being named here if it keeps every argument of
+    its constructor under the name of the argument, and these are numbers, text, None, tuples,
+    lists and dictionaries of them, grids or arrays. All its tensors, those of networks inside it
+    included, are kept to the bit.
+
+    Raises:
+        ValueError: naming the argument that cannot be described.
     """
-    name = getattr(transform, "name", None)
+    name = vars(type(transform)).get("name")  # of its own, not of a class that it extends
     if name is None:
-        return
-    if isinstance(transform, Linear):
-        group.attrs["name"] = name
-        group.attrs["radius"] = transform.radius
-        group["matrix"] = transform.numpy()
-        group["centre"] = torch.as_tensor(transform.centre).cpu().numpy()
-        return
-    if getattr(transform, "grid", None) is None:
-        return
-    group.attrs["name"] = name
-    tensors = {path.rsplit(".", 1)[-1]: t for path, t in transform.named_parameters()}
-    for argument in signature(type(transform)).parameters:
-        value = getattr(transform, argument, None)
+        return  # nobody could find its class by name; ITK's entry holds its displacement
+    plain: dict[str, Any] = {}
+    for argument, value in arguments_of(transform).items():
         if isinstance(value, Grid):
-            place = group.create_group(argument)
+            place = group.create_group(f"grids/{argument}")
             place["shape"], place["affine"] = np.array(value.shape), value.affine
-        elif isinstance(value, int | float | str | tuple):
-            group.attrs[argument] = value
         elif isinstance(value, np.ndarray):
-            group[argument] = value
-        elif argument in tensors and not isinstance(transform, Displacement):
-            group[argument] = tensors[argument].detach().cpu().numpy()
+            group[f"arrays/{argument}"] = value
+        else:
+            plain[argument] = _readable(transform, argument, value)
+    # not "name", where the first layout kept it: who only knows that one then reads ITK's entry
+    group.attrs["transform"] = name
+    group["arguments"] = repr(plain)
+    state = {key: values.detach().cpu() for key, values in tensors_of(transform).items()}
+    # tensors that share their memory, as tied weights do, are refused unless each is a copy
+    block = save({key: values.clone().contiguous() for key, values in state.items()})
+    group["state"] = np.frombuffer(block, np.uint8)
 
 
 def restored(group: Any, itk: Callable[[], ItkMember]) -> Transform | None:
-    """The transform that `keep` described; None if this version does not know it.
+    """The transform that `keep` described; None, with a warning, if this version does not know it.
 
     Args:
         group: HDF5 group written by `keep`.
         itk: Reads ITK's entry for the same transform, where the field is needed.
+
+    Raises:
+        ValueError: if the tensors in the file are not those that the class has.
     """
-    name = group.attrs.get("name")
-    kind = parts(Transform).get(str(name))
-    if kind is None:
+    first = "name" in group.attrs
+    if not first and "transform" not in group.attrs:
         return None
-    if issubclass(kind, Linear):
-        return kind(
-            group["matrix"][()], centre=group["centre"][()], radius=float(group.attrs["radius"])
+    name = str(group.attrs["name" if first else "transform"])
+    kind = parts(Transform).get(name)
+    if kind is None:
+        warnings.warn(
+            f"the file holds a transform {name!r} that no part is registered as; its sampled "
+            "displacement is read instead. Import the module that defines it first",
+            stacklevel=2,
         )
-    arguments: dict[str, Any] = {}
-    for argument in signature(kind).parameters:
-        if argument in group.attrs:
-            arguments[argument] = _plain(group.attrs[argument])
-        elif argument in group and isinstance(group[argument], h5py.Group):
-            place = group[argument]
-            arguments[argument] = Grid(tuple(place["shape"][()]), place["affine"][()])
-        elif argument in group:
-            arguments[argument] = torch.from_numpy(group[argument][()])
-    if issubclass(kind, Displacement):
+        return None
+    if first:
+        return native_version_1.restored(kind, group, itk)
+    arguments: dict[str, Any] = ast.literal_eval(group["arguments"][()].decode())
+    for argument, place in group.get("grids", {}).items():
+        arguments[argument] = Grid(tuple(place["shape"][()]), place["affine"][()])
+    for argument, values in group.get("arrays", {}).items():
+        arguments[argument] = values[()]
+    try:
+        transform = kind(**arguments)
+    except TypeError as error:
+        warnings.warn(
+            f"the file holds a {name!r} of another version ({error}); its sampled displacement is "
+            "read instead",
+            stacklevel=2,
+        )
+        return None
+    state = load(group["state"][()].tobytes())
+    return fill(transform, state, itk)
+
+
+@singledispatch
+def arguments_of(transform: Transform) -> dict[str, Any]:
+    """What to call the constructor with, apart from tensors that its state holds.
+
+    Raises:
+        ValueError: if an argument is not kept under its name.
+    """
+    state = {key.rsplit(".", 1)[-1] for key in transform.state_dict()}
+    arguments = {}
+    for argument, rule in signature(type(transform)).parameters.items():
+        if argument in state or rule.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+            continue
+        if not hasattr(transform, argument):
+            raise ValueError(
+                f"a {type(transform).__name__} cannot be saved: it keeps no attribute "
+                f"{argument!r}, so nobody knows which {argument} it was made with"
+            )
+        value = getattr(transform, argument)
+        if value is not None or rule.default is not None:
+            arguments[argument] = value
+    return arguments
+
+
+@arguments_of.register
+def _(transform: Linear) -> dict[str, Any]:
+    # any matrix of that size makes room for the tensors that follow
+    identity = np.eye(len(transform.centre) + 1)
+    return {"matrix": identity, "radius": transform.radius}
+
+
+@singledispatch
+def tensors_of(transform: Transform) -> dict[str, Tensor]:
+    """All tensors to keep."""
+    return transform.state_dict()
+
+
+@tensors_of.register
+def _(transform: Displacement) -> dict[str, Tensor]:
+    return {} if transform.field.dtype in EXACT else transform.state_dict()
+
+
+@singledispatch
+def fill(transform: Transform, state: dict[str, Tensor], itk: Callable[[], ItkMember]) -> Transform:  # noqa: ARG001
+    """Give a new transform the tensors of a file, with their number type and shape.
+
+    Raises:
+        ValueError: if they are not those that it has.
+    """
+    own: dict[str, Tensor] = transform.state_dict(keep_vars=True)
+    if own.keys() != state.keys():
+        raise ValueError(
+            f"the file holds the tensors {sorted(state)} of a {type(transform).__name__}, which "
+            f"has {sorted(own)}; read it with the version that wrote it"
+        )
+    for key, values in own.items():
+        values.data = state[key]
+    return transform
+
+
+@fill.register
+def _(transform: Displacement, state: dict[str, Tensor], itk: Callable[[], ItkMember]) -> Transform:
+    if state:
+        transform.field.data = state["field"]
+    else:
         plain = itk().transform()
         assert isinstance(plain, Displacement)
-        arguments |= {"field": plain.field, "grid": plain.grid}
+        transform.field.data = plain.field.data
+    return transform
+
+
+def _readable(transform: Transform, argument: str, value: Any) -> Any:
+    """The value, if it comes back from text as it was."""
+    value = value.item() if isinstance(value, np.generic) else value
     try:
-        return kind(**arguments)
-    except TypeError:  # written by a version whose constructor differs; ITK's entry still holds
-        return None
-
-
-def _plain(value: Any) -> Any:
-    """A number, text or tuple of an HDF5 attribute as Python's own."""
-    if isinstance(value, np.ndarray):
-        return tuple(value.tolist())
-    return value.item() if isinstance(value, np.generic) else value
+        same = ast.literal_eval(repr(value)) == value
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        same = False
+    if same is not True:
+        raise ValueError(
+            f"a {type(transform).__name__} cannot be saved: its {argument} is a "
+            f"{type(value).__name__}, and only finite numbers, text, None, tuples, lists and "
+            "dictionaries of them, grids and arrays can be described; let the constructor make "
+            "it from those"
+        )
+    return value

@@ -59,7 +59,7 @@ def made(transform: str | Transform) -> Transform:
         ValueError: if it holds some.
     """
     part = build(transform, Transform) if isinstance(transform, str) else transform
-    if next(part.parameters(), None) is not None:
+    if part.state_dict():
         raise ValueError(
             f"a way makes its {type(part).__name__} anew; give the one that holds values "
             "already as initial="

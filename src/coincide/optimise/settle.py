@@ -1,4 +1,6 @@
-"""Settle: make an optimised field fit to be kept: no folds, and calm where the images end."""
+"""Settle: make an optimised transform fit to keep: no folds, and still where the images end."""
+
+from functools import singledispatch
 
 import numpy as np
 import torch
@@ -6,31 +8,60 @@ import torch
 from coincide.kernels.smooth import gaussian
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field
+from coincide.transforms.composite import Composite
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.jacobian import determinant
+from coincide.transforms.parameter import frozen_like, has_graph
 from coincide.transforms.symmetric import Symmetric
+from coincide.transforms.transform import Transform
 
 LEAST = 0.05  # volume change below which a place counts as about to fold
 
 
-def settled(transform: Displacement | Symmetric) -> Displacement | Symmetric:
-    """The field, or both halves, without folds and brought to zero around the grid.
+@singledispatch
+def unfolded(transform: Transform) -> Transform:
+    """The transform without folds, and brought to zero around its grid.
+
+    A displacement, both halves of a symmetric one, and these within a chain are mended. Whatever
+    else is returned as it is: a linear map or a velocity does not fold, and a lattice of control
+    points or a network has no voxels that could be smoothed alone.
 
     A field that ends abruptly would fold where it meets the undisturbed outside, so the grid is
     widened, and beyond each face its value fades over two and a half times the longest there.
 
     Args:
-        transform: What lies on the working grid, mm.
+        transform: What was optimised or found.
+
+    Raises:
+        ValueError: if it is still trained through: what is smoothed, and how often, has no
+            derivative.
     """
-    assert transform.grid is not None
-    if isinstance(transform, Displacement):
-        (field,), wide = _faded([transform.field], transform.grid)
-        return Displacement(transform.spacing, field=field, grid=wide)
+    return transform
+
+
+@unfolded.register
+def _(transform: Displacement) -> Displacement:
+    if transform.grid is None:
+        return transform
+    (field,), wide = _faded([transform.field], transform.grid)
+    return frozen_like(Displacement(transform.spacing, field=field, grid=wide), transform)
+
+
+@unfolded.register
+def _(transform: Symmetric) -> Symmetric:
+    if transform.grid is None:
+        return transform
     (first, second), wide = _faded([transform.fixed_half, transform.moving_half], transform.grid)
-    return Symmetric(transform.spacing, fixed_half=first, moving_half=second, grid=wide)
+    made = Symmetric(transform.spacing, fixed_half=first, moving_half=second, grid=wide)
+    return frozen_like(made, transform)
 
 
-def unfolded(field: Field, grid: Grid, *, rounds: int = 20) -> Field:
+@unfolded.register
+def _(transform: Composite) -> Composite:
+    return Composite([unfolded(member) for member in transform])
+
+
+def unfold_field(field: Field, grid: Grid, *, rounds: int = 20) -> Field:
     """The field smoothed where, and only where, it folds or is about to.
 
     Args:
@@ -57,7 +88,12 @@ def unfolded(field: Field, grid: Grid, *, rounds: int = 20) -> Field:
 
 def _faded(fields: list[Field], grid: Grid) -> tuple[list[Field], Grid]:
     """Fields without folds that fade to zero on one wider grid."""
-    fields = [unfolded(field.detach(), grid) for field in fields]
+    if any(has_graph(field) for field in fields):
+        raise ValueError(
+            "this field was computed and is still trained through, and unfolding has no "
+            "derivative; unfold it under torch.no_grad(), or after requires_grad_(False)"
+        )
+    fields = [unfold_field(field.detach(), grid) for field in fields]
     border = np.max([_border(field) for field in fields], 0)
     pad = np.ceil(2.5 * border / grid.spacing[:, None]).astype(int) + 2
     pad[np.array(grid.shape) == 1] = 0

@@ -1,16 +1,18 @@
 """B-spline: free-form deformation by a coarse lattice of control points."""
 
-from itertools import product
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from coincide.kernels.bspline import basis, gram, refinement, separable, spread
 from coincide.registry import named
 from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, PerPair, Points
-from coincide.transforms.displacement import Displacement
+from coincide.transforms.derivatives import hessian_at, jacobian_at
+from coincide.transforms.displacement import Displacement, inverted
+from coincide.transforms.parameter import frozen_like, laid_out, set_parameter
 from coincide.transforms.transform import Transform
 
 VOXELS = 4  # control points are never closer than this many voxels of a level
@@ -33,6 +35,8 @@ class BSpline(Transform):
         Rueckert et al. (1999), doi:10.1109/42.796284.
     """
 
+    coefficients: Tensor
+
     def __init__(
         self,
         spacing: float = 8.0,
@@ -44,40 +48,20 @@ class BSpline(Transform):
         self.spacing, self.grid = spacing, grid
         if grid is not None:
             zero = torch.zeros(1, grid.dim, *grid.shape)
-            self.coefficients = nn.Parameter(
-                zero if coefficients is None else coefficients.detach()
-            )
+            set_parameter(self, "coefficients", zero if coefficients is None else coefficients)
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm, evaluated exactly."""
-        grid = self._placed()
-        index = tensor(grid.inverse, points)
-        position = points @ index[:-1, :-1].T + index[:-1, -1]
-        shape = torch.tensor(grid.shape, dtype=points.dtype, device=points.device)
-        inside = ((position >= 1) & (position <= shape - 2)).all(-1, keepdim=True)
-        low = position.detach().floor().clamp_min(1)
-        low = torch.minimum(low, shape - 3)
-        weights = basis(position - low)  # (B, P, D, 4)
-        low = low.long() - 1
-        shift = torch.zeros_like(points)
-        flat = self.coefficients.to(points.dtype).flatten(2).expand(len(points), -1, -1)
-        for offset in product(range(4), repeat=grid.dim):
-            address = torch.zeros_like(low[..., 0])
-            weight = torch.ones_like(points[..., 0])
-            for axis, (o, n) in enumerate(zip(offset, grid.shape, strict=True)):
-                address = address * n + low[..., axis] + o
-                weight = weight * weights[..., axis, o]
-            chosen = flat.gather(2, address[:, None].expand(-1, grid.dim, -1)).transpose(1, 2)
-            shift = shift + weight[..., None] * chosen
-        return points + inside * shift
+        value = _combined(self, points, (0,) * self._placed().dim)
+        return points + value
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S); separable where axes agree."""
         own = self._placed()
         if inner is not None:
             moved = grid.points(torch.float32).to(inner.device) + inner.flatten(2).transpose(1, 2)
-            shift = (self(moved) - moved).transpose(1, 2).reshape(inner.shape)
-            return inner + shift
+            shift = (self(moved) - moved).transpose(1, 2)
+            return inner + shift.reshape(-1, *inner.shape[1:])
         index = grid.index_in(own)
         linear = index[:-1, :-1]
         if not np.allclose(linear, np.diag(np.diag(linear)), atol=1e-6):
@@ -99,7 +83,8 @@ class BSpline(Transform):
         affine[:-1, :-1] /= 2
         affine[:-1, -1] = own.to_world(np.ones(own.dim))
         grid = Grid(shape, affine)
-        return Displacement(field=self.displacement(grid).detach(), grid=grid).inverse()
+        field = inverted(self.displacement(grid), grid)
+        return frozen_like(Displacement(field=field, grid=grid), self)
 
     def on(self, grid: Grid) -> "BSpline":
         """A lattice over `grid`, or the same lattice refined as finely as `grid` deserves."""
@@ -108,7 +93,10 @@ class BSpline(Transform):
             wanted *= 2
         if self.grid is None:
             return BSpline(self.spacing, grid=lattice(grid, wanted))
-        refined = self
+        refined = BSpline(
+            self.spacing, coefficients=laid_out(self.coefficients), grid=self._placed()
+        )
+        refined = frozen_like(refined, self)
         while refined._placed().spacing.min() > 1.5 * wanted:
             refined = refined.refined()
         return refined
@@ -117,12 +105,13 @@ class BSpline(Transform):
         """Exactly the same map with control points half as far apart."""
         own = self._placed()
         matrices = [refinement(n) for n in own.shape]
-        field = self.coefficients.detach()
+        field = laid_out(self.coefficients)
         affine = own.affine.copy()
         affine[:-1, :-1] /= 2
         affine[:-1, -1] = own.to_world(np.full(own.dim, 0.5))
         grid = Grid(tuple(len(m) for m in matrices), affine)
-        return BSpline(self.spacing, coefficients=separable(field, matrices), grid=grid)
+        made = BSpline(self.spacing, coefficients=separable(field, matrices), grid=grid)
+        return frozen_like(made, self)
 
     def bending(self) -> PerPair:
         """Mean over the domain of the squared second derivatives, 1/mm², in closed form, (B,)."""
@@ -158,3 +147,82 @@ def lattice(grid: Grid, spacing: float) -> Grid:
     middle[:-1, :-1] = grid.direction * spacing
     middle[:-1, -1] = grid.centre - middle[:-1, :-1] @ (cells / 2 + 1)
     return Grid(tuple(int(n) + 3 for n in cells), middle)
+
+
+def _combined(transform: BSpline, points: Points, orders: tuple[int, ...]) -> Points:
+    """A derivative of the displacement at points, of the given order along each lattice axis.
+
+    Args:
+        transform: Whose control points are combined.
+        points: (B or 1, P, D), mm.
+        orders: 0 to 2 for every axis, per lattice step.
+
+    Returns:
+        (B, P, D); zero outside the domain.
+    """
+    grid = transform._placed()
+    batch = max(len(points), len(transform.coefficients))
+    points = points.expand(batch, *points.shape[1:])
+    index = tensor(grid.inverse, points)
+    position = points @ index[:-1, :-1].T + index[:-1, -1]
+    shape = torch.tensor(grid.shape, dtype=points.dtype, device=points.device)
+    inside = ((position >= 1) & (position <= shape - 2)).all(-1, keepdim=True)
+    low = position.detach().floor().clamp_min(1)
+    low = torch.minimum(low, shape - 3)
+    weights = [
+        _basis(fraction, order)
+        for fraction, order in zip((position - low).unbind(-1), orders, strict=True)
+    ]  # (B, P, 4) for each axis
+    low = low.long() - 1
+    total = torch.zeros_like(points)
+    flat = transform.coefficients.to(points.dtype).flatten(2).expand(batch, -1, -1)
+    for offset in product(range(4), repeat=grid.dim):
+        address = torch.zeros_like(low[..., 0])
+        weight = torch.ones_like(points[..., 0])
+        for axis, (o, n) in enumerate(zip(offset, grid.shape, strict=True)):
+            address = address * n + low[..., axis] + o
+            weight = weight * weights[axis][..., o]
+        chosen = flat.gather(2, address[:, None].expand(-1, grid.dim, -1)).transpose(1, 2)
+        total = total + weight[..., None] * chosen
+    return inside * total
+
+
+def _basis(t: Tensor, order: int) -> Tensor:
+    """Weights of the four control points about a cell, or their derivatives by t, (..., 4)."""
+    if order == 0:
+        return basis(t)
+    s = 1 - t
+    if order == 1:
+        weights = [-s * s / 2, 1.5 * t * t - 2 * t, 2 * s - 1.5 * s * s, t * t / 2]
+    else:
+        weights = [s, 3 * t - 2, 3 * s - 2, t]
+    return torch.stack(weights, -1)
+
+
+def _orders(dim: int, *axes: int) -> tuple[int, ...]:
+    """How often each lattice axis is among the given ones."""
+    return tuple(axes.count(axis) for axis in range(dim))
+
+
+@jacobian_at.register
+def _(transform: BSpline, points: Points) -> Tensor:
+    own = transform._placed()
+    columns = [_combined(transform, points, _orders(own.dim, a)) for a in range(own.dim)]
+    to_index = tensor(own.inverse[:-1, :-1], points)
+    identity = torch.eye(own.dim, dtype=points.dtype, device=points.device)
+    return torch.stack(columns, -1) @ to_index + identity
+
+
+@hessian_at.register
+def _(transform: BSpline, points: Points) -> Tensor:
+    own = transform._placed()
+    pairs = {
+        (a, b): _combined(transform, points, _orders(own.dim, a, b))
+        for a, b in combinations_with_replacement(range(own.dim), 2)
+    }
+    rows = [
+        torch.stack([pairs[min(a, b), max(a, b)] for b in range(own.dim)], -1)
+        for a in range(own.dim)
+    ]
+    to_index = tensor(own.inverse[:-1, :-1], points)
+    return torch.einsum("bpief,ej,fk->bpijk", torch.stack(rows, -2), to_index, to_index)

@@ -6,7 +6,9 @@ from coincide.registry import named
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
 from coincide.transforms.bspline import BSpline
-from coincide.transforms.sampled import carried, shifted
+from coincide.transforms.derivatives import hessian_at, jacobian_at, without_hessian
+from coincide.transforms.parameter import frozen_like
+from coincide.transforms.sampled import carried, shifted, shifted_jacobian
 from coincide.transforms.transform import Transform
 from coincide.transforms.velocity import integrated
 
@@ -54,21 +56,35 @@ class BSplineVelocity(Transform):
 
     def inverse(self) -> "BSplineVelocity":
         """The flow backwards in time."""
-        return BSplineVelocity(
+        own = self._integration()
+        made = BSplineVelocity(
             self.spacing,
             coefficients=-self.spline.coefficients,
             grid=self.spline.grid,
-            field_grid=self.field_grid,
+            field_grid=own,
         )
+        return frozen_like(made, self)
 
     def on(self, grid: Grid) -> "BSplineVelocity":
         """A lattice over `grid`, refined as finely as `grid` deserves, integrated on it."""
         spline = self.spline.on(grid)
-        return BSplineVelocity(
+        made = BSplineVelocity(
             self.spacing, coefficients=spline.coefficients, grid=spline.grid, field_grid=grid
         )
+        return frozen_like(made, self)
 
     def _integration(self) -> Grid:
         if self.field_grid is None:
             raise ValueError("this lattice has no grid yet; call .on(grid) first")
         return self.field_grid
+
+
+@jacobian_at.register
+def _(transform: BSplineVelocity, points: Points) -> Tensor:
+    own = transform._integration()
+    return shifted_jacobian(points, transform.integrated(), own)
+
+
+@hessian_at.register
+def _(transform: BSplineVelocity, points: Points) -> Tensor:  # noqa: ARG001
+    raise without_hessian(transform)

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
+from coincide.transforms.derivatives import hessian_at, jacobian_at
 from coincide.transforms.transform import Transform
 
 
@@ -50,3 +52,30 @@ def _flat(transforms: Sequence[Transform]) -> list[Transform]:
     for transform in transforms:
         flat.extend(transform if isinstance(transform, Composite) else [transform])
     return flat
+
+
+@jacobian_at.register
+def _(transform: Composite, points: Points) -> Tensor:
+    dim = points.shape[2]
+    total = torch.eye(dim, dtype=points.dtype, device=points.device)
+    total = total.expand(*points.shape, dim)
+    for member in reversed(list(transform)):
+        total = jacobian_at(member, points) @ total
+        points = member(points)
+    return total
+
+
+@hessian_at.register
+def _(transform: Composite, points: Points) -> Tensor:
+    dim = points.shape[2]
+    first = torch.eye(dim, dtype=points.dtype, device=points.device).expand(*points.shape, dim)
+    second = points.new_zeros(*points.shape, dim, dim)
+    for member in reversed(list(transform)):
+        slope, curve = jacobian_at(member, points), hessian_at(member, points)
+        # of f(g(x)): f''(g', g') + f' g''
+        second = torch.einsum("bpiac,bpaj,bpck->bpijk", curve, first, first) + torch.einsum(
+            "bpia,bpajk->bpijk", slope, second
+        )
+        first = slope @ first
+        points = member(points)
+    return second

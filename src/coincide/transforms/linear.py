@@ -1,14 +1,18 @@
 """Linear transforms: translation, rigid, similarity, affine."""
 
 from abc import abstractmethod
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 
 from coincide.registry import named
 from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, Matrix, Points
+from coincide.transforms.derivatives import hessian_at, jacobian_at
+from coincide.transforms.parameter import frozen_like, has_graph, set_parameter
 from coincide.transforms.transform import Transform
 
 
@@ -19,35 +23,51 @@ class Linear(Transform):
     gives at `radius` mm from the centre, so that one step size suits all of them.
 
     Args:
-        matrix: (D+1, D+1) start, mm to mm; None: the identity.
+        matrix: Start, mm to mm, (D+1, D+1) for one pair or (B, D+1, D+1); None: the identity. A
+            tensor that was computed, as by a network, keeps its graph.
         centre: (D,) fixed point of the linear part, mm; None: the origin.
         radius: Distance from the centre at which parameters are counted, mm.
+
+    Raises:
+        ValueError: if the matrix has another shape.
     """
 
     optimiser = "lbfgs"
     base: Tensor
     centre: Tensor
+    shift: Tensor
+    parameters_mm: Tensor
 
     def __init__(
         self,
-        matrix: np.ndarray | None = None,
+        matrix: np.ndarray | Tensor | None = None,
         *,
         centre: np.ndarray | None = None,
         radius: float = 50.0,
     ):
         super().__init__()
-        self._start, self._centre, self.radius = matrix, centre, radius
+        self._centre, self.radius = centre, radius
         if matrix is not None:
-            self._allocate(len(matrix) - 1)
+            self._allocate(matrix)
 
-    def _allocate(self, dim: int) -> None:
-        matrix = np.eye(dim + 1) if self._start is None else np.asarray(self._start, np.float64)
+    def _allocate(self, matrix: np.ndarray | Tensor) -> None:
+        start = matrix if isinstance(matrix, Tensor) else torch.tensor(np.asarray(matrix))
+        start = start.double()
+        shape = tuple(start.shape)
+        if len(shape) not in (2, 3) or shape[-1] != shape[-2]:
+            raise ValueError(
+                f"a linear map is a matrix (D+1, D+1), or (B, D+1, D+1) for a batch; got {shape}"
+            )
+        start = start if has_graph(start) else start.detach()
+        start = start.reshape(-1, *shape[-2:])
+        dim = shape[-1] - 1
         centre = np.zeros(dim) if self._centre is None else np.asarray(self._centre, np.float64)
-        self.register_buffer("base", torch.tensor(matrix[:-1, :-1]))
-        self.register_buffer("centre", torch.tensor(centre))
-        moved = matrix[:-1, :-1] @ centre + matrix[:-1, -1] - centre
-        self.shift = nn.Parameter(torch.tensor(moved)[None])
-        self.parameters_mm = nn.Parameter(torch.zeros(1, self.freedom(dim), dtype=torch.float64))
+        self.register_buffer("base", start[:, :-1, :-1].clone())
+        self.register_buffer("centre", torch.tensor(centre, device=start.device))
+        set_parameter(self, "shift", _shift(start, centre))
+        still = torch.zeros(len(start), self.freedom(dim), dtype=torch.float64, device=start.device)
+        # what a network gave is moved by the network; nothing on top of it is left to an optimiser
+        self.parameters_mm = nn.Parameter(still, requires_grad=not has_graph(start))
 
     @staticmethod
     @abstractmethod
@@ -64,14 +84,25 @@ class Linear(Transform):
             raise ValueError("a linear transform has no dimension yet; call .on(grid) first")
         linear = self.linear()
         offset = self.shift + self.centre - linear @ self.centre
+        linear = linear.expand(len(offset), -1, -1)
         top = torch.cat([linear, offset[..., None]], -1)
         bottom = torch.zeros_like(top[:, :1])
         bottom[..., -1] = 1
         return torch.cat([top, bottom], 1)
 
     def numpy(self) -> np.ndarray:
-        """The matrix of the first pair, (D+1, D+1)."""
-        return self.matrix()[0].detach().cpu().numpy()
+        """The matrix of the one pair, (D+1, D+1).
+
+        Raises:
+            ValueError: for a batch of several.
+        """
+        matrix = self.matrix()
+        if len(matrix) != 1:
+            raise ValueError(
+                f"this is a batch of {len(matrix)} linear maps, not one matrix; "
+                "matrix() gives all of them, (B, D+1, D+1)"
+            )
+        return matrix[0].detach().cpu().numpy()
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
@@ -95,19 +126,67 @@ class Linear(Transform):
             )
         if inner is None:
             return total
-        moved = torch.baddbmm(total.flatten(2), matrix[:, :-1, :-1].to(dtype), inner.flatten(2))
-        return moved.view(len(moved), *inner.shape[1:])
+        batch = max(len(matrix), len(inner))
+        total, linear, inner = (
+            values.expand(batch, *values.shape[1:])
+            for values in (total, matrix[:, :-1, :-1].to(dtype), inner)
+        )
+        moved = torch.baddbmm(total.flatten(2), linear, inner.flatten(2))
+        return moved.view(inner.shape)
 
     def inverse(self) -> "Affine":
-        """The exact inverse, as an affine."""
-        return Affine(np.linalg.inv(self.numpy()))
+        """The exact inverse of every pair, as an affine."""
+        inverse: Tensor = _Inverse.apply(self.matrix())  # type: ignore[assignment]
+        return frozen_like(Affine(inverse), self)
 
-    def on(self, grid: Grid) -> "Linear":
+    def on(self, grid: Grid) -> Self:
         """Placed about the centre of `grid`, keeping the map that it is."""
-        matrix = self.numpy() if hasattr(self, "shift") else self._start
-        matrix = np.eye(grid.dim + 1) if matrix is None else matrix
         radius = float(np.linalg.norm(grid.extent) / 4)
-        return type(self)(matrix, centre=grid.centre, radius=radius)
+        if not hasattr(self, "shift"):
+            return type(self)(np.eye(grid.dim + 1), centre=grid.centre, radius=radius)
+        matrix = self.matrix()
+        # parameters are laid out anew about the new centre; a graph is kept
+        known = has_graph(self.shift) or has_graph(self.base)
+        matrix = matrix if known else matrix.detach().cpu()
+        return frozen_like(type(self)(matrix, centre=grid.centre, radius=radius), self)
+
+
+def _shift(matrix: Tensor, centre: np.ndarray) -> Tensor:
+    """How far each map moves the centre, mm, (B, D)."""
+    if has_graph(matrix):
+        there = tensor(centre, matrix)
+        return matrix[:, :-1, :-1] @ there + matrix[:, :-1, -1] - there
+    moved = [one[:-1, :-1] @ centre + one[:-1, -1] - centre for one in matrix.cpu().numpy()]
+    return torch.tensor(np.stack(moved), device=matrix.device)
+
+
+class _Inverse(Function):
+    """Inverse of matrices (B, E, E) on the CPU, the same to the bit with and without gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor) -> Tensor:
+        inverse = torch.from_numpy(np.linalg.inv(matrix.detach().cpu().numpy())).to(matrix.device)
+        ctx.save_for_backward(inverse)
+        return inverse
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (inverse,) = ctx.saved_tensors
+        turned = inverse.transpose(1, 2)
+        return -(turned @ gradients[0] @ turned)
+
+
+@jacobian_at.register
+def _(transform: Linear, points: Points) -> Tensor:
+    linear = transform.matrix()[:, None, :-1, :-1].to(points.dtype)
+    batch = max(len(linear), len(points))
+    return linear.expand(batch, points.shape[1], -1, -1)
+
+
+@hessian_at.register
+def _(transform: Linear, points: Points) -> Tensor:
+    batch, dim = max(len(transform.matrix()), len(points)), points.shape[2]
+    return points.new_zeros(batch, points.shape[1], dim, dim, dim)
 
 
 def rotation(angles: Tensor, dim: int) -> Matrix:
@@ -130,7 +209,7 @@ class Translation(Linear):
 
     def linear(self) -> Matrix:
         """The linear part that was given."""
-        return self.base[None] + 0 * self.parameters_mm.sum()
+        return self.base + 0 * self.parameters_mm.sum()
 
 
 @named("rigid")

@@ -1,20 +1,18 @@
 """Symmetric: two halves that meet in a common middle."""
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
-from coincide.kernels.warp import warp
 from coincide.registry import named
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
-from coincide.transforms.displacement import invert
-from coincide.transforms.sampled import carried, shifted, upsampled
+from coincide.transforms.derivatives import hessian_at, jacobian_at, without_hessian
+from coincide.transforms.displacement import inverted
+from coincide.transforms.parameter import frozen_like, laid_out, set_parameter
+from coincide.transforms.sampled import carried, shifted, shifted_jacobian, upsampled
 from coincide.transforms.transform import Transform
+
+TOLERANCE = 3e-5  # voxels; as far as float32 goes, so that the map forgets where it stopped
 
 
 @named("symmetric")
@@ -36,6 +34,8 @@ class Symmetric(Transform):
     """
 
     optimiser = "syn"
+    fixed_half: Tensor
+    moving_half: Tensor
     _middle: Tensor | None
 
     def __init__(
@@ -51,10 +51,8 @@ class Symmetric(Transform):
         self.register_buffer("_middle", None, persistent=False)
         if grid is not None:
             zero = torch.zeros(1, grid.dim, *grid.shape)
-            self.fixed_half, self.moving_half = (
-                nn.Parameter(zero.clone() if half is None else half.detach())
-                for half in (fixed_half, moving_half)
-            )
+            for name, half in (("fixed_half", fixed_half), ("moving_half", moving_half)):
+                set_parameter(self, name, zero.clone() if half is None else half)
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
@@ -71,19 +69,24 @@ class Symmetric(Transform):
         """Displacement from the fixed world to the middle, mm, (B, D, *S) on the grid."""
         own = self._placed()
         if self.fixed_half.requires_grad:
-            return _Inverse.apply(self.fixed_half, own)  # type: ignore[return-value]
+            self._middle = None  # what was kept while frozen is of another half
+            return inverted(self.fixed_half, own, steps=100, tolerance=TOLERANCE)
         if self._middle is None:
-            self._middle = _inverse(self.fixed_half, own)
+            self._middle = inverted(self.fixed_half, own, steps=100, tolerance=TOLERANCE)
         return self._middle
 
     def inverse(self) -> "Symmetric":
         """The halves exchanged."""
-        return Symmetric(
-            self.spacing,
-            fixed_half=getattr(self, "moving_half", None),
-            moving_half=getattr(self, "fixed_half", None),
-            grid=self.grid,
-        )
+        if self.grid is None:
+            return Symmetric(self.spacing)
+        # as views, which have a graph where the halves can still be moved
+        first, second = (half.view_as(half) for half in (self.moving_half, self.fixed_half))
+        made = Symmetric(self.spacing, fixed_half=first, moving_half=second, grid=self.grid)
+        for name, half in (("fixed_half", self.moving_half), ("moving_half", self.fixed_half)):
+            kept = getattr(made, name)
+            if isinstance(kept, nn.Parameter):
+                kept.requires_grad_(half.requires_grad)
+        return made
 
     def on(self, grid: Grid) -> "Symmetric":
         """The same halves resampled to `grid` at their own spacing."""
@@ -91,9 +94,11 @@ class Symmetric(Transform):
         if self.grid is None:
             return Symmetric(self.spacing, grid=own)
         first, second = (
-            upsampled(half.detach(), self.grid, own) for half in (self.fixed_half, self.moving_half)
+            upsampled(laid_out(half), self.grid, own)
+            for half in (self.fixed_half, self.moving_half)
         )
-        return Symmetric(self.spacing, fixed_half=first, moving_half=second, grid=own)
+        made = Symmetric(self.spacing, fixed_half=first, moving_half=second, grid=own)
+        return frozen_like(made, self)
 
     def _placed(self) -> Grid:
         if self.grid is None:
@@ -101,38 +106,15 @@ class Symmetric(Transform):
         return self.grid
 
 
-def _inverse(field: Field, grid: Grid) -> Field:
-    # nearly as far as the number type goes, so that the map does not depend on where it stopped
-    tolerance = 1e-10 if field.dtype == torch.float64 else 3e-5
-    return invert(field, grid, steps=100, tolerance=tolerance)[0]
+@jacobian_at.register
+def _(transform: Symmetric, points: Points) -> Tensor:
+    own = transform._placed()
+    middle = transform.middle()
+    inner = shifted_jacobian(points, middle, own)
+    there = shifted(points, middle, own)
+    return shifted_jacobian(there, transform.moving_half, own) @ inner
 
 
-class _Inverse(Function):
-    """w with w(y) = -u(y + w(y)); its derivative follows from that equation."""
-
-    @staticmethod
-    def forward(ctx: Any, field: Field, grid: Grid) -> Field:
-        ctx.grid = grid
-        inverse = _inverse(field, grid)
-        ctx.save_for_backward(field, inverse)
-        return inverse
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        field, inverse = (t.detach().requires_grad_() for t in ctx.saved_tensors)
-        dim = field.shape[1]
-        with torch.enable_grad():
-            index, scale = np.eye(dim, dim + 1), ctx.grid.inverse[:-1, :-1]
-            there, _ = warp(field, inverse, index, scale, clamp=True)
-        rows = []
-        for d in range(dim):
-            one = torch.zeros_like(there)
-            one[:, d] = 1
-            rows.append(torch.autograd.grad(there, inverse, one, retain_graph=True)[0])
-        # dw = -(I + ∇u)⁻¹ du, both at y + w
-        jacobian = torch.stack(rows, 1).movedim((1, 2), (-2, -1))
-        jacobian = jacobian + torch.eye(dim, dtype=field.dtype, device=field.device)
-        wanted = gradients[0].movedim(1, -1)[..., None]
-        solved = -torch.linalg.solve(jacobian.transpose(-1, -2), wanted)[..., 0].movedim(-1, 1)
-        return torch.autograd.grad(there, field, solved)[0], None
+@hessian_at.register
+def _(transform: Symmetric, points: Points) -> Tensor:  # noqa: ARG001
+    raise without_hessian(transform)

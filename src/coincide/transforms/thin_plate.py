@@ -4,14 +4,16 @@ from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from coincide.kernels.radial import radial_sum
 from coincide.kernels.reference.radial import radial_sum as radial_sum_at
 from coincide.registry import named
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
-from coincide.transforms.displacement import Displacement
+from coincide.transforms.derivatives import hessian_at, jacobian_at
+from coincide.transforms.displacement import Displacement, inverted
+from coincide.transforms.parameter import frozen_like, laid_out, set_parameter
 from coincide.transforms.transform import Transform
 
 
@@ -46,6 +48,7 @@ class ThinPlate(Transform):
     """
 
     inverted: Tensor
+    shifts: Tensor
 
     def __init__(
         self,
@@ -68,7 +71,7 @@ class ThinPlate(Transform):
         self.register_buffer("place", place)
         self.register_buffer("inverted", fit(place, smoothing))
         zero = torch.zeros(1, place.shape[1], len(place))
-        self.shifts = nn.Parameter(zero if shifts is None else shifts.detach().contiguous())
+        set_parameter(self, "shifts", zero if shifts is None else shifts.contiguous())
 
     @property
     def field_grid(self) -> Grid | None:
@@ -121,7 +124,8 @@ class ThinPlate(Transform):
         if inner is not None:
             moved = grid.points(inner.dtype).to(inner.device) + inner.flatten(2).transpose(1, 2)
             chunks = [self(part) - part for part in moved.split(2**16, 1)]
-            return inner + torch.cat(chunks, 1).transpose(1, 2).reshape(inner.shape)
+            shift = torch.cat(chunks, 1).transpose(1, 2)
+            return inner + shift.reshape(-1, *inner.shape[1:])
         centres = self._placed()
         bent, affine = self._coefficients()
         to_place = grid.affine[:-1].copy()
@@ -150,16 +154,17 @@ class ThinPlate(Transform):
         wide = self.grid.crop(
             [-p for p in pad], [n + p for n, p in zip(self.grid.shape, pad, strict=True)]
         )
-        with torch.no_grad():
-            return Displacement(field=self.displacement(wide), grid=wide).inverse()
+        field = inverted(self.displacement(wide), wide)
+        return frozen_like(Displacement(field=field, grid=wide), self)
 
     def on(self, grid: Grid) -> "ThinPlate":
         """The same spline, to be inverted on `grid`; over a lattice if it has no landmarks."""
         landmarks = lattice(grid, self.spacing) if self.landmarks is None else self.landmarks
-        shifts = None if self.landmarks is None else self.shifts.detach()
-        return ThinPlate(
+        shifts = None if self.landmarks is None else laid_out(self.shifts)
+        made = ThinPlate(
             self.spacing, self.smoothing, landmarks=landmarks, shifts=shifts, grid=grid
         )
+        return frozen_like(made, self)
 
     def _placed(self) -> Tensor:
         if self.landmarks is None:
@@ -171,6 +176,60 @@ class ThinPlate(Transform):
         count = len(self._placed())
         solved = self.shifts.to(self.inverted.dtype) @ self.inverted.T
         return solved[..., :count], solved[..., count:]
+
+
+def _apart(transform: ThinPlate, points: Points) -> tuple[Tensor, Tensor]:
+    """From every landmark to every point, (B, P, N, D), and its square, in the landmarks' units."""
+    centres = transform._placed()
+    middle = torch.as_tensor(transform.middle, dtype=torch.float64, device=points.device)
+    apart = ((points.double() - middle) / transform.size)[:, :, None] - centres
+    return apart, apart.square().sum(-1)
+
+
+@jacobian_at.register
+def _(transform: ThinPlate, points: Points) -> Tensor:
+    apart, squared = _apart(transform, points)
+    bent, affine = transform._coefficients()
+    # U depends on the square q of the distance d, whose slope is 2 d
+    slope = 2 * kernel_slopes(squared, points.shape[2])[0]
+    jacobian = torch.einsum("bin,bpn,bpnj->bpij", bent, slope, apart) + affine[:, None, :, 1:]
+    identity = torch.eye(points.shape[2], dtype=torch.float64, device=points.device)
+    return (jacobian / transform.size + identity).to(points.dtype)
+
+
+@hessian_at.register
+def _(transform: ThinPlate, points: Points) -> Tensor:
+    apart, squared = _apart(transform, points)
+    touching = int((squared.sqrt() * transform.size < 1e-9).any(-1).any(0).sum())
+    if touching:
+        raise ValueError(
+            f"the second derivative of a thin-plate spline is infinite at its landmarks, and "
+            f"{touching} of the points lie on one; ask between them"
+        )
+    bent, _ = transform._coefficients()
+    first, second = kernel_slopes(squared, points.shape[2])
+    identity = torch.eye(points.shape[2], dtype=torch.float64, device=points.device)
+    hessian = 2 * torch.einsum("bin,bpn,jk->bpijk", bent, first, identity)
+    hessian = hessian + 4 * torch.einsum("bin,bpn,bpnj,bpnk->bpijk", bent, second, apart, apart)
+    return (hessian / transform.size**2).to(points.dtype)
+
+
+def kernel_slopes(squared: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """First and second derivative of the kernel of thin plates by the squared distance.
+
+    Args:
+        squared: Squared distances.
+        dim: Number of axes; the kernel is q log(q) / 2 in 2-D and -sqrt(q) in 3-D.
+    """
+    squared = squared.clamp_min(1e-24)
+    power = (4 - dim) / 2
+    if dim % 2:
+        first = -power * squared ** (power - 1)
+        return first, (power - 1) * first / squared
+    log = squared.log()
+    first = 0.5 * squared ** (power - 1) * (power * log + 1)
+    second = 0.5 * squared ** (power - 2) * (power * (power - 1) * log + 2 * power - 1)
+    return first, second
 
 
 def fit(place: Tensor, smoothing: float) -> Tensor:

@@ -1,13 +1,15 @@
 """Transform: the interface of every map from fixed-world to moving-world points."""
 
+import copy
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from coincide.registry import Chainable
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
+from coincide.transforms.parameter import released
 
 
 class Transform(nn.Module, Chainable, ABC):
@@ -18,6 +20,11 @@ class Transform(nn.Module, Chainable, ABC):
 
     Parameters live on a domain: `transform.on(grid)` returns the transform expressed on that
     grid; a part made from text, such as `velocity(spacing=4)`, is the identity until then.
+
+    A transform made of what a network computed is trained through: its `on` and `inverse` keep
+    the graph. `on` lays plain parameters out anew, frozen where they were; `inverse` of what can
+    be optimised is computed from it, so that a gradient reaches the transform it came from.
+    Under `torch.no_grad()`, and after `requires_grad_(False)`, no graph is kept.
 
     `optimiser` names what moves it well where nobody says.
     """
@@ -45,6 +52,43 @@ class Transform(nn.Module, Chainable, ABC):
     @abstractmethod
     def on(self, grid: Grid) -> "Transform":
         """The same map with its parameters laid out for `grid`: allocated first, refined later."""
+
+    def jacobian(self, points: Points) -> Tensor:
+        """First derivatives at points (B, P, D), mm: (B, P, D, D), row i, column j is ∂T_i/∂x_j.
+
+        See `coincide.transforms.derivatives.jacobian_at`.
+        """
+        from coincide.transforms.derivatives import jacobian_at
+
+        return jacobian_at(self, points)
+
+    def hessian(self, points: Points) -> Tensor:
+        """Second derivatives ∂²T_i/∂x_j∂x_k at points (B, P, D), 1/mm, (B, P, D, D, D).
+
+        See `coincide.transforms.derivatives.hessian_at`.
+
+        Raises:
+            ValueError: if the map has none, as one that is linear between voxels.
+        """
+        from coincide.transforms.derivatives import hessian_at
+
+        return hessian_at(self, points)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Free or freeze the parameters; a frozen transform lets go of the graph it was made by."""
+        if not requires_grad:
+            released(self)
+        return super().requires_grad_(requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # torch copies no tensor that has a graph; a clone has values of its own and the same graph
+        for held in self.buffers():
+            if held.grad_fn is not None:
+                memo[id(held)] = held.clone()
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        made.__setstate__(copy.deepcopy(self.__dict__, memo))
+        return made
 
     def __matmul__(self, inner: "Transform") -> "Transform":
         """The map that applies `inner` first: (outer @ inner)(x) = outer(inner(x))."""

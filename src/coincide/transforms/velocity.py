@@ -1,12 +1,16 @@
 """Velocity: a stationary velocity field whose exponential is the transform."""
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from coincide.kernels.update import exponential, largest
 from coincide.registry import named
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
-from coincide.transforms.sampled import Sampled, carried, shifted
+from coincide.transforms.derivatives import jacobian_at
+from coincide.transforms.parameter import frozen_like
+from coincide.transforms.sampled import Sampled, carried, shifted, shifted_jacobian
 
 
 @named("velocity")
@@ -14,7 +18,8 @@ class Velocity(Sampled):
     r"""Diffeomorphism $T = \exp(v)$: points flow along $v$ for unit time.
 
     The exponential is taken by scaling and squaring, with as many squarings as keep every step
-    below half a voxel. The inverse is exact: $\exp(-v)$.
+    below half a voxel: of each pair of a batch as many as it needs alone, so that pairs do not
+    influence each other. The inverse is exact: $\exp(-v)$.
 
     Args:
         spacing: Voxel size wanted for the field, mm; 0: that of the grid it is put on.
@@ -40,12 +45,24 @@ class Velocity(Sampled):
 
     def inverse(self) -> "Velocity":
         """The flow backwards in time."""
-        return Velocity(self.spacing, field=-self.field, grid=self.grid)
+        own = self._placed()
+        return frozen_like(Velocity(self.spacing, field=-self.field, grid=own), self)
+
+
+@jacobian_at.register
+def _(transform: Velocity, points: Points) -> Tensor:
+    own = transform._placed()
+    return shifted_jacobian(points, transform.integrated(), own)
 
 
 def integrated(velocity: Field, grid: Grid) -> Field:
     """Displacement of the flow along a velocity for unit time, mm, (B, D, *S)."""
     to_voxels = grid.inverse[:-1, :-1]
-    longest = largest(velocity.detach(), to_voxels.T @ to_voxels)
-    squarings = max(0, int(np.ceil(np.log2(max(longest, 1e-9) / 0.5))))
-    return exponential(velocity, np.eye(grid.dim, grid.dim + 1), to_voxels, squarings)
+    metric, identity = to_voxels.T @ to_voxels, np.eye(grid.dim, grid.dim + 1)
+    longest = [largest(one, metric) for one in velocity.detach().split(1)]
+    counts = [max(0, int(np.ceil(np.log2(max(length, 1e-9) / 0.5)))) for length in longest]
+    if len(set(counts)) == 1:
+        return exponential(velocity, identity, to_voxels, counts[0])
+    # the number of squarings shows in the result, so one pair must not decide it for another
+    pairs = zip(velocity.split(1), counts, strict=True)
+    return torch.cat([exponential(one, identity, to_voxels, count) for one, count in pairs])
