@@ -14,7 +14,7 @@ from coincide.files.accept import as_image
 from coincide.initialise.content import Content, content
 from coincide.initialise.contrast import same_contrast
 from coincide.initialise.linear import Aligned, align
-from coincide.kernels.native.jit import threads
+from coincide.kernels.threads import threads
 from coincide.objective import Objective, Term, absent
 from coincide.objective import objective as read_objective
 from coincide.optimise.optimiser import Optimiser

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coincide.kernels.bspline import basis, gram, refinement, separable, spread
 from coincide.registry import named
 from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, PerPair, Points
+from coincide.transforms.bspline_basis import basis, gram, refinement, separable, spread
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.transform import Transform
 

@@ -1,10 +1,6 @@
 """Displacement: one vector a voxel."""
 
-import numpy as np
-import torch
-
-from coincide.kernels.native import invert as native
-from coincide.kernels.native.jit import lifted, lifted_field
+from coincide.kernels.invert import invert as inverted
 from coincide.registry import named
 from coincide.space.grid import Grid, applied
 from coincide.space.shapes import Field, Points
@@ -51,13 +47,6 @@ def invert(
         The inverse displacement w on the same grid, mm, and its residual |w + u(y + w)| in voxels,
         (B, 1, *S).
     """
-    source = lifted_field(applied(grid.inverse[:-1, :-1], field.detach()).cpu())
-    out = np.empty_like(source)
-    residual = torch.empty_like(field[:, :1], device="cpu")
-    size = lifted(residual)
-    for b in range(len(source)):
-        limit = source.dtype.type(tolerance)
-        native.invert(source[b], steps, limit, out[b], size[b, 0])
-    inverse = torch.from_numpy(out[:, 3 - grid.dim :].reshape(field.shape))
-    world = applied(grid.affine[:-1, :-1], inverse)
-    return world.to(field.device), residual.to(field.device)
+    voxels = applied(grid.inverse[:-1, :-1], field.detach())
+    inverse, residual = inverted(voxels, steps, tolerance)
+    return applied(grid.affine[:-1, :-1], inverse), residual
