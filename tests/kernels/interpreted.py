@@ -4,14 +4,21 @@ import importlib
 import importlib.util
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
+import coincide.kernels
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 VARIABLE = "TRITON_INTERPRET"
+
+
+FOLDER = Path(next(iter(coincide.kernels.__path__)))
+KERNELS = sorted(path.parent.name for path in FOLDER.glob("*/triton.py"))
 
 
 class Compiled:
@@ -22,6 +29,13 @@ class Compiled:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(module(f"coincide.kernels.{self.kernel}.triton"), name)
+
+
+def load_all() -> None:
+    """Import every Triton version there is, where Triton is."""
+    if importlib.util.find_spec("triton") is not None:
+        for kernel in KERNELS:
+            module(f"coincide.kernels.{kernel}.triton")
 
 
 def module(name: str) -> ModuleType:
