@@ -6,7 +6,7 @@ from coincide.synthetic.phantoms import textured
 from coincide.transforms.displacement import Displacement
 
 # These import Triton, which is not there on every machine, and hold no examples.
-collect_ignore_glob = ["src/coincide/kernels/triton/*"]
+collect_ignore_glob = ["src/coincide/kernels/*/triton*.py", "src/coincide/kernels/triton_launch.py"]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from machine import machine
 
-from coincide.kernels.difference import mean_square, mean_square_pull
+from coincide.kernels.difference import mean_square, mean_square_force
 from coincide.kernels.histogram import joint_histogram
+from coincide.kernels.interpolate import prefilter
 from coincide.kernels.lncc import decorrelation
+from coincide.kernels.memory import keep_memory
 from coincide.kernels.mind import descriptors
-from coincide.kernels.native.interpolate import prefilter
-from coincide.kernels.native.jit import keep_memory, threads
 from coincide.kernels.smooth import gaussian
 from coincide.kernels.spans import seen
-from coincide.kernels.update import compose, largest, pull
-from coincide.kernels.warp import pull_along, warp
+from coincide.kernels.update import compose, force, largest
+from coincide.kernels.warp import force_along, warp
 from coincide.synthetic.phantoms import textured
 
 PAIRS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, 0], [0, -1, 0], [0, 0, -1]])
@@ -45,7 +45,7 @@ def tasks(side: int) -> dict[str, tuple[int, Callable[[], object]]]:
     field = gaussian(torch.randn(1, 3, *shape, generator=generator), [4.0] * 3).mul_(20)
     mask, metric = torch.ones_like(fixed), np.eye(3)
     index, scale, spans = np.eye(3, 4), np.eye(3), seen(fixed, RADIUS)
-    force, moved = torch.empty_like(field), torch.empty_like(field)
+    forces, moved = torch.empty_like(field), torch.empty_like(field)
     buffers = torch.empty_like(fixed), torch.empty_like(fixed)
     channels = [i.repeat(1, 6, 1, 1, 1) for i in (fixed, moving)]
     bins = [i.mul(40 / float(i.max())).add(2) for i in (fixed, moving)]
@@ -63,10 +63,10 @@ def tasks(side: int) -> dict[str, tuple[int, Callable[[], object]]]:
             5,
             lambda: warp(moving, field, index, scale, spans=spans, out=buffers),
         ),
-        "force of the warped image": (5, lambda: pull(fixed, moving, metric, out=force)),
+        "force of the warped image": (5, lambda: force(fixed, moving, metric, out=forces)),
         "force of the moving image": (
             8,
-            lambda: pull_along(fixed, moving, field, metric, spans=spans, out=force),
+            lambda: force_along(fixed, moving, field, metric, spans=spans, out=forces),
         ),
         "LNCC and its gradient": (
             4,
@@ -78,14 +78,14 @@ def tasks(side: int) -> dict[str, tuple[int, Callable[[], object]]]:
         ),
         "squared difference of 6 channels and its force": (
             16,
-            lambda: mean_square_pull(*channels, mask, metric, out=force),
+            lambda: mean_square_force(*channels, mask, metric, out=forces),
         ),
         "joint histogram and its gradient": (4, with_gradient(histogram)),
         "MIND, 6 channels": (7, lambda: descriptors(fixed, 0 * PAIRS, PAIRS, 1, 1e-3)),
         "Gaussian of 3 components, 0.5 voxels": (6, lambda: gaussian(field, [0.5] * 3, out=moved)),
         "Gaussian of 3 components, 1 voxel": (6, lambda: gaussian(field, [1.0] * 3, out=moved)),
         "Gaussian of 3 components, 2 voxels": (6, lambda: gaussian(field, [2.0] * 3, out=moved)),
-        "composition": (9, lambda: compose(field, force, 0.1, out=moved)),
+        "composition": (9, lambda: compose(field, forces, 0.1, out=moved)),
         "largest vector": (3, lambda: largest(field, metric)),
         "spline coefficients": (2, lambda: prefilter(buffers[0][0].numpy())),
     }
@@ -109,7 +109,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
-    count = threads(given.threads)
+    count = given.threads
+    numba.set_num_threads(count)
+    torch.set_num_threads(count)
     keep_memory()
     voxels = given.side**3
     source = np.ones((given.side, given.side**2 * 16), np.float32)

@@ -10,7 +10,7 @@ from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "coincide"
-HIDDEN = ("kernels.native", "kernels.reference")
+HIDDEN = re.compile(r"kernels\.(\w+\.(loops|numba|torch|triton\w*)|triton_launch)$")
 FORMULA = re.compile(
     r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</(?:span|div)>', re.DOTALL
 )
@@ -20,9 +20,11 @@ def reference() -> dict[str, list[str]]:
     """Documented modules of every room."""
     rooms: dict[str, list[str]] = {}
     for path in sorted(ROOT.rglob("*.py")):
-        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         text = ast.get_docstring(ast.parse(path.read_text("utf-8")))
-        if path.name == "__init__.py" or not text or module.startswith(HIDDEN):
+        # a kernel is its folder, whose other files are versions of it; a room is no module
+        room = path.name == "__init__.py" and not module.startswith("kernels.")
+        if room or not text or HIDDEN.match(module):
             continue
         rooms.setdefault(module.split(".")[0], []).append(module)
     return rooms

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from coincide.alignment import Alignment
-from coincide.kernels.difference import mean_square_pull
+from coincide.kernels.difference import mean_square_force
 from coincide.kernels.update import exponential
-from coincide.kernels.warp import pull_along
+from coincide.kernels.warp import force_along
 from coincide.objective import Penalty, Similarity, Term
 from coincide.optimise.level import Level
 from coincide.optimise.loop import optimise
@@ -149,14 +149,14 @@ def test_every_optimiser(transform, optimiser, dim):
 
 
 @solid
-def test_the_pull_along_a_displacement(dim):
+def test_the_force_along_a_displacement(dim):
     fixed, _ = pair(dim)
     field = noise(SHAPES[dim], seed=5, sigma=2, channels=dim)
     slope, metric = noise(SHAPES[dim], seed=6), np.eye(dim)
-    expected = pull_along(slope, fixed.data, field, metric, out=torch.empty_like(field))
+    expected = force_along(slope, fixed.data, field, metric, out=torch.empty_like(field))
     with elsewhere():
         there = slope.to(DEVICE), fixed.data.to(DEVICE), field.to(DEVICE)
-        same(pull_along(*there, metric, out=torch.empty_like(there[2])), expected)
+        same(force_along(*there, metric, out=torch.empty_like(there[2])), expected)
 
 
 @solid
@@ -164,11 +164,11 @@ def test_the_pull_of_the_mean_square(dim):
     one, other = (noise(SHAPES[dim], seed=n, channels=3) for n in (1, 2))
     mask, metric = torch.ones_like(one[:, :1]), np.eye(dim)
     force = torch.empty(1, dim, *SHAPES[dim])
-    value = mean_square_pull(one, other, mask, metric, out=force)
+    value = mean_square_force(one, other, mask, metric, out=force)
     with elsewhere():
         there = [t.to(DEVICE) for t in (one, other, mask)]
         out = torch.empty_like(force).to(DEVICE)
-        same(mean_square_pull(*there, metric, out=out), value)
+        same(mean_square_force(*there, metric, out=out), value)
         same(out, force)
 
 

@@ -7,7 +7,7 @@ with job.stage("import"):
     import torch
 
     import coincide as co
-    from coincide.kernels.native.jit import keep_memory
+    from coincide.kernels.memory import keep_memory
     from coincide.register import register
 
     keep_memory()  # as the command line does

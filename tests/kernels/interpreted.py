@@ -4,30 +4,52 @@ import importlib
 import importlib.util
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
+import coincide.kernels
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 VARIABLE = "TRITON_INTERPRET"
-# Odd, and of more voxels than a block has: the interpreter is slow.
-SHAPES = {2: (17, 19), 3: (7, 6, 9)}
 
 
-def kernels(name: str) -> ModuleType:
-    """A module of `coincide.kernels.triton`; skips the tests that ask where Triton is missing."""
+FOLDER = Path(next(iter(coincide.kernels.__path__)))
+KERNELS = sorted(path.parent.name for path in FOLDER.glob("*/triton.py"))
+
+
+class Compiled:
+    """The Triton version of a kernel, imported when a test first asks something of it."""
+
+    def __init__(self, kernel: str):
+        self.kernel = kernel
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(module(f"coincide.kernels.{self.kernel}.triton"), name)
+
+
+def load_all() -> None:
+    """Import every Triton version there is, where Triton is."""
+    if importlib.util.find_spec("triton") is not None:
+        for kernel in KERNELS:
+            module(f"coincide.kernels.{kernel}.triton")
+
+
+def module(name: str) -> ModuleType:
+    """A module that imports Triton; skips the test that asks where Triton is missing."""
     if importlib.util.find_spec("triton") is None:
-        pytest.skip("Triton has no wheel for this machine", allow_module_level=True)
-    module = f"coincide.kernels.triton.{name}"
-    if DEVICE == "cuda" or module in sys.modules:
-        return importlib.import_module(module)
+        pytest.skip("Triton has no wheel for this machine")
+    if DEVICE == "cuda" or name in sys.modules:
+        return importlib.import_module(name)
     # read when a kernel is defined, and by Triton's own functions when Triton is imported; nothing
     # else in the tests is to see it
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = "1"
     try:
-        return importlib.import_module(module)
+        return importlib.import_module(name)
     finally:
         if before is None:
             del os.environ[VARIABLE]

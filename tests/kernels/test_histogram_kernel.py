@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.interpolate import BSpline
-from torch.autograd import gradcheck
+from table import BINS, ROWS
+from versions import agree
 
 from coincide.kernels.histogram import joint_histogram
-from coincide.kernels.reference import histogram as reference
+from coincide.kernels.histogram import numba as compiled
 from worlds import SHAPES, noise
 
-BINS = 12
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 
 
@@ -20,18 +20,6 @@ def problem(dim, dtype):
     mask = torch.rand(2, 1, *shape, generator=torch.Generator().manual_seed(0)).to(dtype)
     mask[:, :, :2] = 0
     return f, w, mask
-
-
-@both_dimensions
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=["32", "64"]
-)
-def test_the_histogram_agrees_with_the_reference(dim, dtype, tolerance):
-    f, w, mask = problem(dim, dtype)
-    found = joint_histogram(f, w, mask, BINS)
-    wide = reference.joint_histogram(f.double(), w.double(), mask.double(), BINS)
-    assert found.dtype == torch.float64
-    torch.testing.assert_close(found, wide, rtol=tolerance, atol=tolerance)
 
 
 def test_the_histogram_agrees_with_the_splines_of_scipy():
@@ -53,8 +41,7 @@ def test_no_weight_is_lost(dim):
 
 
 @both_dimensions
-def test_the_gradient_of_the_histogram_is_finite_differences(dim):
+def test_values_on_the_edges_and_voxels_without_weight_are_no_exception(dim):
     f, w, mask = problem(dim, torch.float64)
-    cut = (slice(None), slice(None), slice(2, 5), *(slice(0, 3),) * (dim - 1))
-    f, w, mask = f[cut], w[cut].clone().requires_grad_(), mask[cut]
-    assert gradcheck(lambda x: joint_histogram(f, x, mask, BINS), w)
+    w.view(-1)[-3:] = torch.tensor([1.0, BINS - 2.0, 5.0], dtype=torch.float64)
+    agree(ROWS["histogram.joint_histogram"], compiled, {"fixed": f, "warped": w, "mask": mask})

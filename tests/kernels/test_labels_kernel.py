@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from torch.autograd import gradcheck
 
 from coincide.kernels.labels import label_sums
-from coincide.kernels.reference import labels as reference
+from coincide.kernels.labels import numba as compiled
+from coincide.kernels.labels import torch as plain
 from worlds import SHAPES, noise
 
 COUNT = 5
@@ -28,32 +28,6 @@ def problem(dim, dtype, size=3.0):
     return fixed, moving, field, mask, index, scale, COUNT
 
 
-@both_dimensions
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-12)], ids=["32", "64"]
-)
-def test_sums_of_labels_agree_with_the_reference(dim, dtype, tolerance):
-    arguments = problem(dim, dtype)
-    field = arguments[2].clone().requires_grad_()
-    sums, expected = (
-        f(*arguments[:2], field, *arguments[3:]) for f in (label_sums, reference.label_sums)
-    )
-    assert float(sums.min()) >= 0
-    assert (sums[:, 2] > 0).all()
-    torch.testing.assert_close(sums, expected.double(), rtol=tolerance, atol=tolerance)
-    way = torch.randn(sums.shape, generator=torch.Generator().manual_seed(1), dtype=sums.dtype)
-    slope, wanted = (torch.autograd.grad((way * s).sum(), field)[0] for s in (sums, expected))
-    torch.testing.assert_close(slope, wanted, rtol=tolerance, atol=tolerance)
-
-
-@both_dimensions
-def test_the_gradient_of_sums_of_labels_is_finite_differences(dim):
-    fixed, moving, field, mask, *rest = problem(dim, torch.float64)
-    cut = (slice(None), slice(None), slice(2, 5), *(slice(0, 3),) * (dim - 1))
-    small = field[cut].contiguous().requires_grad_()
-    assert gradcheck(lambda u: label_sums(fixed[cut], moving, u, mask[cut], *rest), small)
-
-
 def test_maps_that_lie_on_each_other_share_everything():
     fixed, _, field, mask, *_ = problem(3, torch.float64)
     sums = label_sums(fixed, fixed, 0 * field, mask, np.eye(3, 4), np.eye(3), COUNT)
@@ -61,3 +35,20 @@ def test_maps_that_lie_on_each_other_share_everything():
     for label in range(COUNT):
         expected = (mask * (fixed == label)).flatten(1).sum(1)
         torch.testing.assert_close(sums[:, 1, label], expected, rtol=1e-12, atol=0)
+
+
+@both_dimensions
+def test_on_the_voxels_themselves_labels_have_the_slope_of_the_warp(dim):
+    """Where every registration begins."""
+    fixed, _, field, mask, *_ = problem(dim, torch.float64)
+    still = (0 * field).requires_grad_()
+    moving = fixed.roll(1, 2)
+    slopes = []
+    for version in (compiled, plain):
+        sums = version.label_sums(
+            fixed, moving, still, mask, np.eye(dim, dim + 1), np.eye(dim), COUNT
+        )
+        way = torch.arange(1.0, sums.numel() + 1, dtype=sums.dtype).view(sums.shape)
+        slopes.append(torch.autograd.grad((way * sums).sum(), still)[0])
+    assert bool(slopes[1].select(2, -1).any())
+    torch.testing.assert_close(*slopes, rtol=1e-12, atol=1e-12)

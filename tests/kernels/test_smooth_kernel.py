@@ -4,8 +4,8 @@ import torch
 from scipy.ndimage import correlate1d, gaussian_filter, uniform_filter
 from torch.autograd import gradcheck
 
-from coincide.kernels.reference import smooth as reference
 from coincide.kernels.smooth import box, filtered, gaussian
+from coincide.kernels.smooth import torch as reference
 from worlds import SHAPES, noise
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])

@@ -3,11 +3,11 @@ import pytest
 import torch
 from scipy.ndimage import spline_filter
 
+from coincide.kernels.interpolate import prefilter
 from coincide.kernels.lncc import decorrelation
-from coincide.kernels.native.interpolate import prefilter
-from coincide.kernels.reference import lncc as reference
+from coincide.kernels.lncc import torch as reference
 from coincide.kernels.spans import extents, seen, whole, widened
-from coincide.kernels.warp import pull_along, warp
+from coincide.kernels.warp import force_along, warp
 from worlds import noise
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
@@ -89,7 +89,7 @@ def test_only_what_is_wanted_is_sampled(dim):
 
 @both_dimensions
 @pytest.mark.parametrize("narrow", [False, True])
-def test_the_pull_along_a_displacement_is_the_derivative_of_the_samples(dim, narrow):
+def test_the_force_along_a_displacement_is_the_derivative_of_the_samples(dim, narrow):
     fixed, volume = ball(dim)
     volume = torch.cat([volume, fixed], 1)
     field = noise(fixed.shape[2:], seed=6, sigma=2, channels=dim).requires_grad_()
@@ -102,7 +102,7 @@ def test_the_pull_along_a_displacement_is_the_derivative_of_the_samples(dim, nar
     (toward,) = torch.autograd.grad(samples, field, slope)
     wanted = -toward * torch.arange(1.0, dim + 1).view(1, -1, *(1,) * dim)
     out = torch.empty_like(wanted)
-    pull_along(slope, volume, field.detach(), metric, spans=spans, out=out)
+    force_along(slope, volume, field.detach(), metric, spans=spans, out=out)
     torch.testing.assert_close(out, wanted, rtol=1e-4, atol=1e-4)
 
 

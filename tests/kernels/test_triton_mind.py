@@ -1,13 +1,14 @@
 import pytest
 import torch
-from interpreted import DEVICE, SHAPES, kernels
+from interpreted import DEVICE, Compiled
+from table import SHAPES
 
 from coincide.features.self_similarity import adjacent_pairs, neighbours
-from coincide.kernels.reference import mind as reference
+from coincide.kernels.mind import torch as reference
 from worlds import noise
 
-compiled = kernels("mind")
-pytestmark = pytest.mark.usefixtures("interpreter")
+compiled = Compiled("mind")
+pytestmark = [pytest.mark.triton, pytest.mark.usefixtures("interpreter")]
 
 
 @pytest.mark.parametrize("dim", [2, 3])

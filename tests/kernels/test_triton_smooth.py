@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 import torch
-from interpreted import DEVICE, SHAPES, kernels
+from interpreted import DEVICE, Compiled
+from table import SHAPES
 
-from coincide.kernels.reference import smooth as reference
 from coincide.kernels.smooth import gaussian_weights
+from coincide.kernels.smooth import torch as reference
 from worlds import noise
 
-compiled = kernels("smooth")
-pytestmark = pytest.mark.usefixtures("interpreter")
+compiled = Compiled("smooth")
+pytestmark = [pytest.mark.triton, pytest.mark.usefixtures("interpreter")]
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 precisions = pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=["32", "64"]
@@ -47,8 +48,8 @@ def test_filtering_in_place_gives_the_same_bits(kind):
     before = volume.clone()
     expected = compiled.filtered(volume, weights)
     other = torch.full_like(volume, torch.nan)
-    assert compiled.filtered(volume, weights, out=other) is other
+    assert compiled.filter_into(volume, weights, other) is other
     assert torch.equal(volume, before)
-    assert compiled.filtered(volume, weights, out=volume) is volume
+    assert compiled.filter_into(volume, weights, volume) is volume
     assert torch.equal(other, expected)
     assert torch.equal(volume, expected)

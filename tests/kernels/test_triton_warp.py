@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from interpreted import DEVICE, SHAPES, kernels
+from interpreted import DEVICE, Compiled
+from table import SHAPES
 
-from coincide.kernels.reference import warp as reference
+from coincide.kernels.warp import torch as reference
 from worlds import noise
 
-compiled = kernels("warp")
-pytestmark = pytest.mark.usefixtures("interpreter")
+compiled = Compiled("warp")
+pytestmark = [pytest.mark.triton, pytest.mark.usefixtures("interpreter")]
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
 clamped = pytest.mark.parametrize("clamp", [False, True], ids=["zero outside", "clamped"])
 precisions = pytest.mark.parametrize(
@@ -34,40 +35,12 @@ def close(found, expected, tolerance):
 
 
 @both_dimensions
-@clamped
-@precisions
-def test_warping_agrees_with_the_reference(dim, clamp, dtype, tolerance):
-    volume, field, index, scale = problem(dim, dtype)
-    values, inside = compiled.warp(volume, field, index, scale, clamp)
-    expected, known = reference.warp(volume, field, index, scale, clamp)
-    assert 0.05 < float(1 - known.mean()) < 0.95
-    assert torch.equal(inside, known)
-    close(values, expected, tolerance)
-
-
-@both_dimensions
-@clamped
-@precisions
-def test_gradients_of_warping_agree_with_the_reference(dim, clamp, dtype, tolerance):
-    volume, field, index, scale = problem(dim, dtype)
-    parameters = volume.requires_grad_(), field.requires_grad_()
-    weight = noise(field.shape[2:], seed=3, batch=2, channels=2, dtype=dtype).to(DEVICE)
-    values, _ = compiled.warp(volume, field, index, scale, clamp)
-    found = torch.autograd.grad((weight * values).sum(), parameters)
-    values, _ = reference.warp(volume, field, index, scale, clamp)
-    expected = torch.autograd.grad((weight * values).sum(), parameters)
-    for one, other in zip(found, expected, strict=True):
-        assert float(other.abs().max()) > 0.1
-        close(one, other, tolerance)
-
-
-@both_dimensions
 def test_only_the_gradient_that_is_needed_is_computed(dim):
     volume, field, index, scale = problem(dim)
     for one, other in ((volume, field), (field, volume)):
         one.requires_grad_().grad = None
         other.requires_grad_(False)
-        compiled.warp(volume, field, index, scale, True)[0].sum().backward()
+        compiled.warp(volume, field, index, scale, clamp=True)[0].sum().backward()
         assert float(one.grad.abs().max()) > 0
         assert other.grad is None
         one.requires_grad_(False).grad = None
@@ -83,7 +56,7 @@ def test_a_field_composed_with_itself_agrees_with_the_reference(dim, dtype, tole
     for room in (compiled, reference):
         field = velocity / 4
         for _ in range(2):
-            field = field + room.warp(field, field, index, scale, True)[0]
+            field = field + room.warp(field, field, index, scale, clamp=True)[0]
         results.append((field, *torch.autograd.grad((field**2).sum(), velocity)))
     for one, other in zip(*results, strict=True):
         close(one, other, 5 * tolerance)
@@ -95,11 +68,11 @@ def test_a_field_composed_with_itself_agrees_with_the_reference(dim, dtype, tole
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
 def test_a_displacement_that_is_not_a_number_harms_no_other_voxel(dim, clamp, bad):
     volume, field, index, scale = problem(dim, torch.float32)
-    good, _ = compiled.warp(volume, field, index, scale, clamp)
+    good, _ = compiled.warp(volume, field, index, scale, clamp=clamp)
     broken = field.clone()
     broken[(0, slice(None), *(3,) * dim)] = bad
     broken.requires_grad_()
-    values, _ = compiled.warp(volume, broken, index, scale, clamp)
+    values, _ = compiled.warp(volume, broken, index, scale, clamp=clamp)
     values.sum().backward()
     same = torch.ones(len(field), 1, *field.shape[2:], dtype=torch.bool)
     same[(0, 0, *(3,) * dim)] = False
@@ -119,7 +92,9 @@ def test_a_linear_map_agrees_with_the_field_that_it_makes(dim, clamp, dtype, tol
     field = torch.einsum("de,e...->d...", matrix[:, :-1], voxel)
     field = (field + matrix[:, -1].view(-1, *(1,) * dim))[None].expand(2, *(-1,) * (dim + 1))
     still = np.zeros((dim, dim + 1))
-    expected, known = reference.warp(volume.double(), field.to(DEVICE), still, np.eye(dim), clamp)
+    expected, known = reference.warp(
+        volume.double(), field.to(DEVICE), still, np.eye(dim), clamp=clamp
+    )
     assert 0.05 < float(1 - known.mean()) < 0.95
     assert torch.equal(inside, known.to(dtype))
     close(values.double(), expected, tolerance)
@@ -136,7 +111,7 @@ def test_an_axis_of_one_voxel_is_sampled_where_it_lies():
     flat[1][np.ix_([0, 2], [0, 2])] = scale
     thick = torch.zeros(2, 3, field.shape[2], 1, field.shape[3], dtype=field.dtype, device=DEVICE)
     thick[:, ::2, :, 0] = field
-    found, inside = compiled.warp(volume[:, :, :, None], thick, *flat, False)
-    expected, known = compiled.warp(volume, field, index, scale, False)
+    found, inside = compiled.warp(volume[:, :, :, None], thick, *flat)
+    expected, known = compiled.warp(volume, field, index, scale)
     close(found[:, :, :, 0], expected, 1e-12)
     assert torch.equal(inside[:, :, :, 0], known)

@@ -4,9 +4,8 @@ import torch
 from scipy.linalg import expm
 from torch.autograd import gradcheck
 
-from coincide.kernels.reference import update as reference
-from coincide.kernels.reference import warp as torch_warp
-from coincide.kernels.update import compose, exponential, largest, pull
+from coincide.kernels.update import compose, exponential, force, largest
+from coincide.kernels.warp import torch as torch_warp
 from worlds import SHAPES, noise
 
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
@@ -40,10 +39,7 @@ def test_the_force_is_minus_slope_times_the_gradient_of_the_warped_image(dim, dt
     slope = noise(shape, seed=1, batch=2, channels=2, dtype=dtype)
     warped = noise(shape, seed=2, batch=2, channels=2, dtype=dtype)
     out = torch.empty(2, dim, *shape, dtype=dtype)
-    pull(slope, warped, metric(dim), out=out)
-    wide = torch.empty(out.shape, dtype=torch.float64)
-    reference.pull(slope.double(), warped.double(), metric(dim), out=wide)
-    torch.testing.assert_close(out.double(), wide, rtol=0, atol=tolerance)
+    force(slope, warped, metric(dim), out=out)
     expected = -sum(
         slope[1, c].double().numpy() * slopes(warped[1, c].double().numpy()) for c in range(2)
     )
@@ -58,9 +54,6 @@ def test_composition_is_first_order(dim, dtype, tolerance):
     field = noise(shape, seed=1, batch=2, channels=dim, dtype=dtype)
     update = noise(shape, seed=2, batch=2, channels=dim, dtype=dtype)
     out = compose(field, update, 0.3, out=torch.empty_like(field))
-    wide = torch.empty(out.shape, dtype=torch.float64)
-    reference.compose(field.double(), update.double(), 0.3, out=wide)
-    torch.testing.assert_close(out.double(), wide, rtol=0, atol=tolerance)
     u, w = field[1].double().numpy(), update[1].double().numpy()
     expected = [u[c] + 0.3 * (w[c] + (w * slopes(u[c])).sum(0)) for c in range(dim)]
     assert np.abs(out[1].numpy() - np.stack(expected)).max() < tolerance
@@ -83,7 +76,7 @@ def test_scaling_and_squaring_agrees_with_the_reference_warp(dim, dtype, toleran
     found = exponential(velocity, index, scale, 4)
     field = velocity.double() / 2**4
     for _ in range(4):
-        field = field + torch_warp.warp(field, field, index, scale, True)[0]
+        field = field + torch_warp.warp(field, field, index, scale, clamp=True)[0]
     torch.testing.assert_close(found.double(), field, rtol=0, atol=tolerance)
 
 

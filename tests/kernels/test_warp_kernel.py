@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
-from torch.autograd import gradcheck
 
-from coincide.kernels.reference import warp as reference
+from coincide.kernels.warp import numba as compiled
+from coincide.kernels.warp import torch as plain
 from coincide.kernels.warp import warp, warp_linear
 from worlds import SHAPES, noise
 
@@ -37,18 +37,6 @@ def positions(field, index, scale):
 
 @both_dimensions
 @clamped
-@precisions
-def test_warping_agrees_with_the_torch_reference(dim, clamp, dtype, tolerance):
-    volume, field, index, scale = problem(dim, dtype)
-    values, inside = warp(volume, field, index, scale, clamp=clamp)
-    expected, known = reference.warp(volume, field, index, scale, clamp)
-    assert 0.05 < float(1 - known.mean()) < 0.95
-    assert torch.equal(inside, known)
-    torch.testing.assert_close(values, expected, rtol=0, atol=tolerance * 2)
-
-
-@both_dimensions
-@clamped
 def test_warping_agrees_with_scipy_up_to_half_a_voxel_beyond_the_border(dim, clamp):
     volume, field, index, scale = problem(dim, torch.float64)
     values, inside = warp(volume, field, index, scale, clamp=clamp)
@@ -61,31 +49,6 @@ def test_warping_agrees_with_scipy_up_to_half_a_voxel_beyond_the_border(dim, cla
             expected = map_coordinates(volume[b, c].numpy(), at[b], order=1, mode="nearest")
             expected = expected if clamp else expected * known[b]
             assert np.abs(values[b, c].numpy() - expected).max() < 1e-10
-
-
-@both_dimensions
-@clamped
-def test_gradients_of_warping_agree_with_autograd_of_the_reference(dim, clamp):
-    volume, field, index, scale = problem(dim, torch.float64)
-    volume.requires_grad_()
-    field.requires_grad_()
-    values, _ = warp(volume, field, index, scale, clamp=clamp)
-    weight = torch.randn(values.shape, generator=torch.Generator().manual_seed(0)).double()
-    found = torch.autograd.grad((weight * values).sum(), (volume, field))
-    values, _ = reference.warp(volume, field, index, scale, clamp)
-    expected = torch.autograd.grad((weight * values).sum(), (volume, field))
-    for one, other in zip(found, expected, strict=True):
-        assert float(other.abs().max()) > 0.1
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
-
-
-@both_dimensions
-@clamped
-def test_gradients_of_warping_are_finite_differences(dim, clamp):
-    volume, field, index, scale = problem(dim, torch.float64, batch=2, channels=1)
-    cut = (slice(None), slice(None), *(slice(0, 4),) * dim)
-    volume, field = volume[cut].clone().requires_grad_(), (0.5 * field[cut]).requires_grad_()
-    assert gradcheck(lambda v, u: warp(v, u, index, scale, clamp=clamp)[0], (volume, field))
 
 
 @both_dimensions
@@ -108,19 +71,47 @@ def test_no_field_is_a_field_of_zeros(dim, clamp):
 
 @both_dimensions
 @clamped
+@pytest.mark.parametrize("version", [compiled, plain], ids=["numba", "torch"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
-def test_a_displacement_that_is_not_a_number_harms_no_other_voxel(dim, clamp, bad):
+def test_a_displacement_that_is_not_a_number_harms_no_other_voxel(dim, clamp, bad, version):
     volume, field, index, scale = problem(dim, torch.float32)
-    good, _ = warp(volume, field, index, scale, clamp=clamp)
+    good, _ = version.warp(volume, field, index, scale, clamp=clamp)
     broken = field.clone()
     broken[(0, slice(None), *(3,) * dim)] = bad
     broken.requires_grad_()
-    values, _ = warp(volume, broken, index, scale, clamp=clamp)
+    values, _ = version.warp(volume, broken, index, scale, clamp=clamp)
     values.sum().backward()
     same = torch.ones(len(field), 1, *field.shape[2:], dtype=torch.bool)
     same[(0, 0, *(3,) * dim)] = False
     assert torch.equal(values[same.expand_as(values)], good[same.expand_as(good)])
     assert bool(torch.isfinite(broken.grad[same.expand_as(broken)]).all())
+
+
+@both_dimensions
+@pytest.mark.parametrize("version", [compiled, plain], ids=["numba", "torch"])
+def test_on_the_voxels_themselves_the_slope_is_that_to_the_next_one(dim, version):
+    """Where every registration begins; at the last voxel, of the last cell."""
+    volume = noise(SHAPES[dim], seed=1, dtype=torch.float64)
+    field = torch.zeros(1, dim, *SHAPES[dim], dtype=torch.float64, requires_grad=True)
+    samples, inside = version.warp(volume, field, np.eye(dim, dim + 1), np.eye(dim))
+    torch.testing.assert_close(samples.detach(), volume, rtol=0, atol=1e-12)
+    assert bool(inside.all())
+    (found,) = torch.autograd.grad(samples.sum(), field)
+    for axis in range(dim):
+        steps = np.diff(volume[0, 0].numpy(), axis=axis)
+        last = np.take(steps, [-1], axis)
+        expected = np.concatenate([steps, last], axis)
+        assert np.abs(found[0, axis].numpy() - expected).max() < 1e-12
+
+
+@both_dimensions
+@pytest.mark.parametrize("version", [compiled, plain], ids=["numba", "torch"])
+def test_a_position_half_a_voxel_beyond_the_border_is_inside_on_either_side(dim, version):
+    volume = noise(SHAPES[dim], seed=1, dtype=torch.float64)
+    for shift, wanted in ((0.5, True), (-0.5, True), (0.5001, False), (-0.5001, False)):
+        field = torch.full((1, dim, *SHAPES[dim]), shift, dtype=torch.float64)
+        inside = version.warp(volume, field, np.eye(dim, dim + 1), np.eye(dim))[1]
+        assert bool(inside.all()) == wanted
 
 
 @both_dimensions

@@ -47,7 +47,7 @@ def test_its_cost_and_slope_are_those_of_the_objective(dim, transform, cost):
     expected = torch.cat([s.reshape(-1) for s in slopes]).numpy()
     assert found.normal.cost == pytest.approx(float(value), rel=1e-5)
     assert found.values == pytest.approx(terms, rel=1e-5)
-    assert np.abs(found.normal.slope - expected).max() < 1e-4 * np.abs(expected).max()
+    assert np.abs(found.normal.gradient - expected).max() < 1e-4 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("transform", LINEAR)

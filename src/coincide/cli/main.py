@@ -14,7 +14,7 @@ from coincide.cli.inspect import inspect
 from coincide.cli.register import register
 from coincide.cli.report import report
 from coincide.cli.warp import warp
-from coincide.kernels.native.jit import keep_memory
+from coincide.kernels.memory import keep_memory
 
 COMMANDS = {
     "register": register,

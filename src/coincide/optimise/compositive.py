@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coincide.kernels.difference import mean_square_pull
+from coincide.kernels.difference import mean_square_force
 from coincide.kernels.smooth import gaussian
-from coincide.kernels.update import compose, largest, pull
-from coincide.kernels.warp import pull_along, warp
+from coincide.kernels.update import compose, force, largest
+from coincide.kernels.warp import force_along, warp
 from coincide.objective import OnPair, Similarity, Term
 from coincide.optimise.evenness import widened
 from coincide.optimise.optimiser import Optimiser, Problem, Run
@@ -233,15 +233,15 @@ class CompositiveRun(Run):
         for mask in (fixed.mask, self._warped_mask(moving)):
             valid = valid if mask is None else valid * mask
         if term.squared and self.rule.gradient == "warped":
-            value = mean_square_pull(fixed.data, data, valid, metric, out=out)
+            value = mean_square_force(fixed.data, data, valid, metric, out=out)
             return float(value.sum()) / len(data)
         data = data.detach().requires_grad_()
         value = term.compare(fixed, Image(data, fixed.grid, valid)).sum()
         (slope,) = torch.autograd.grad(value, data)
         if self.rule.gradient == "moving":
-            pull_along(slope, moving.data, self.field, metric, spans=spans, out=out)
+            force_along(slope, moving.data, self.field, metric, spans=spans, out=out)
         else:
-            pull(slope, data.detach(), metric, out=out)
+            force(slope, data.detach(), metric, out=out)
         return float(value.detach()) / len(data)
 
     def _warped_mask(self, moving: Image) -> Tensor | None:

@@ -130,7 +130,7 @@ class GaussNewtonRun(Run):
             by_entry = by_entry.reshape(-1, size)
             values[name] = normal.cost
             cost += weight * normal.cost
-            slope += weight * by_entry.T @ normal.slope
+            slope += weight * by_entry.T @ normal.gradient
             curvature += weight * by_entry.T @ normal.curvature @ by_entry
         return _Place(point, values, Normal(cost, slope, curvature))
 

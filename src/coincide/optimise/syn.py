@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from coincide.kernels.smooth import gaussian
-from coincide.kernels.update import compose, largest, pull
+from coincide.kernels.update import compose, force, largest
 from coincide.kernels.warp import warp
 from coincide.objective import Penalty, Similarity
 from coincide.optimise.evenness import widened
@@ -163,7 +163,7 @@ class SyNRun(Run):
         data.requires_grad_()
         value = term.compare(other, Image(data, images.grid, both)).sum()
         (slope,) = torch.autograd.grad(value, data)
-        pull(slope, data.detach(), np.linalg.inv(self.metric), out=self.force)
+        force(slope, data.detach(), np.linalg.inv(self.metric), out=self.force)
         return float(value.detach()) / len(data)
 
     def _penalty(self, term: Penalty, weight: float) -> float:

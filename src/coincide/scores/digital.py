@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from coincide.kernels.native import simplices
-from coincide.kernels.native.jit import lifted, lifted_field, lifted_matrix
+from coincide.kernels.simplices import folded
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Volume
 
@@ -45,19 +44,7 @@ def non_diffeomorphic_volume(
         Liu, Chen, Wei, Dewey, Prince, Carass (2024), On finite difference Jacobian computation in
         deformable image registration, doi:10.1007/s11263-024-02047-1.
     """
-    field = lifted_field(displacement.detach().cpu())[0]
-    matrix = lifted_matrix(grid.affine[:-1, :-1], field.dtype)
-    shape = field.shape[1:]
-    if mask is None:
-        counted = np.ones(shape, np.uint8)
-    else:
-        counted = lifted((mask[:1] > 0).cpu()).astype(np.uint8)[0, 0]
-    # two ways, six volumes a determinant; in a plane or on a line the eight corners alone fill it
-    solid = min(shape) > 1
-    weights = np.array([1 / 12, 1 / 12] if solid else [1 / 8, 0.0])
-    cells = np.maximum(np.array(shape) - 1, 1)
-    rows = np.empty((cells[0] * cells[1], 2))
-    simplices.folded(field, matrix, counted, weights, rows)
-    folded, whole = rows.sum(0)
-    size = abs(np.linalg.det(grid.affine[:-1, :-1]))
-    return float(folded * size), float(100 * folded / whole) if whole else 0.0
+    linear = grid.affine[:-1, :-1]
+    turned, whole = folded(displacement.detach(), linear, mask)
+    size = abs(float(np.linalg.det(linear)))
+    return turned * size, 100 * turned / whole if whole else 0.0

@@ -4,8 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from coincide.kernels.native import jacobian
-from coincide.kernels.native.jit import lifted, lifted_field, lifted_matrix
+from coincide.kernels.regularity import regularity as summed
 from coincide.scores.digital import non_diffeomorphic_volume
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Volume
@@ -75,28 +74,21 @@ def regularity(displacement: Field, grid: Grid, mask: Volume | None = None) -> R
         raise ValueError(
             f"got the displacement of {len(displacement)} pairs; score one pair at a time"
         )
-    field = lifted_field(displacement.detach().cpu())[0]
-    matrix = lifted_matrix(grid.affine[:-1, :-1], field.dtype)
-    if mask is None:
-        counted = np.ones(field.shape[1:], np.uint8)
-    else:
-        counted = lifted((mask[:1] > 0).cpu()).astype(np.uint8)[0, 0]
-    rows = np.empty((field.shape[1] * field.shape[2], 9))
-    jacobian.regularity(field, matrix, counted, rows)
-    folded, corners, logs, squares, length, voxels = rows[:, [0, 1, 2, 3, 6, 8]].sum(0)
+    sums = summed(displacement.detach(), grid.affine[:-1, :-1], mask)
+    voxels = sums.voxels
     if not voxels:
         raise ValueError("the mask of the fixed image is empty; give one that covers something")
-    mean = logs / voxels
+    mean = sums.logs / voxels
     volume, percent = non_diffeomorphic_volume(displacement, grid, mask)
     return Regularity(
-        folding_percent=float(100 * folded / voxels),
-        folding_corner_percent=float(100 * corners / voxels),
+        folding_percent=100 * sums.folded / voxels,
+        folding_corner_percent=100 * sums.corners / voxels,
         non_diffeomorphic_volume_percent=percent,
         non_diffeomorphic_volume_mm3=volume,
-        sd_log_jacobian=float(np.sqrt(max(squares / voxels - mean**2, 0.0))),
-        min_jacobian=float(rows[:, 4].min()),
-        max_jacobian=float(rows[:, 5].max()),
-        mean_displacement_mm=float(length / voxels),
-        max_displacement_mm=float(rows[:, 7].max()),
-        voxels=int(voxels),
+        sd_log_jacobian=float(np.sqrt(max(sums.squares / voxels - mean**2, 0.0))),
+        min_jacobian=sums.least,
+        max_jacobian=sums.greatest,
+        mean_displacement_mm=sums.length / voxels,
+        max_displacement_mm=sums.longest,
+        voxels=voxels,
     )

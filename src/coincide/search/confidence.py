@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from coincide.kernels.native import candidates as native
+from coincide.kernels.candidates import spread
 from coincide.search.cost_volume import CostVolume
 from coincide.space.image import Image
 
@@ -24,9 +24,8 @@ def confidence(volume: CostVolume) -> Image:
     lattice = volume.lattice
     places, length = lattice.places, lattice.lengths
     costs = volume.lifted.reshape(len(volume.lifted), -1)
-    variance = np.empty(len(costs), np.float32)
     metric = lattice.metric.astype(np.float32)
-    native.spread(costs, places, length, metric, np.float32(TEMPERATURE), variance)
+    variance = spread(costs, places, length, metric, TEMPERATURE)
     clear = 1 - np.sqrt(variance / max(float(length.mean()), 1e-12))
     data = torch.from_numpy(clear.clip(0, 1).astype(np.float32))
     return Image(data.reshape(1, 1, *lattice.nodes.shape), lattice.nodes)

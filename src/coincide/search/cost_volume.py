@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coincide.kernels.candidates import best
 from coincide.kernels.cost_volume import blurred, cost_volume
-from coincide.kernels.native import candidates as native
 from coincide.objective import Similarity
 from coincide.registry import build
 from coincide.search.lattice import Lattice
@@ -59,9 +59,7 @@ class CostVolume:
         aim = np.zeros((len(self.lifted), 3), np.float32)
         aim[:, 3 - dim :] = goal[0].flatten(1).T.numpy()
         metric = lattice.metric.astype(np.float32)
-        out = np.empty_like(aim)
-        drawn = aim @ metric
-        native.best(self.lifted, lattice.places, lattice.lengths, drawn, np.float32(pull), out)
+        out = best(self.lifted, lattice.places, lattice.lengths, aim @ metric, pull)
         found = torch.from_numpy(np.ascontiguousarray(out[:, 3 - dim :].T))
         return applied(lattice.grid.affine[:-1, :-1], found.reshape(goal.shape))
 

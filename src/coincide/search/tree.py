@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import scipy
 
-from coincide.kernels.native import messages as native
+from coincide.kernels.messages import gather, scatter
 from coincide.space.image import Image
 
 
@@ -87,11 +87,11 @@ def beliefs(costs: np.ndarray, tree: Tree, stiffness: np.ndarray) -> float:
         The least cost of the whole tree.
     """
     stiffness = stiffness.astype(costs.dtype)
-    for begin, end in reversed(tree.generations):
-        native.gather(costs, tree.order, begin, end, tree.first, stiffness)
+    for nodes in reversed(tree.generations):
+        gather(costs, tree.order, nodes, tree.first, stiffness)
     root = costs[tree.order[0]]
     least = float(root.min())
     root -= root.min()
-    for begin, end in tree.generations[1:]:
-        native.scatter(costs, tree.order, begin, end, tree.parent, stiffness)
+    for nodes in tree.generations[1:]:
+        scatter(costs, tree.order, nodes, tree.parent, stiffness)
     return least

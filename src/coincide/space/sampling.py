@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coincide.kernels.native import interpolate
-from coincide.kernels.native.jit import lifted, lifted_field, lifted_matrix
+from coincide.kernels.interpolate import interpolate
 from coincide.kernels.warp import warp, warp_linear
 from coincide.space.grid import Grid, tensor
 from coincide.space.image import Image
-from coincide.space.shapes import Field, Points, Volume
+from coincide.space.shapes import Field, Points
 
 Interpolation = Literal["linear", "nearest", "cubic", "label"]
 
@@ -32,7 +31,8 @@ def resample(
         displacement: (B, D, *S) on `grid`, mm; None: none.
         after: (D+1, D+1) linear map applied to the displaced positions, mm to mm; None: none.
             A tensor without a displacement keeps its gradient.
-        interpolation: `linear` (differentiable); `nearest`; `cubic` (interpolating B-spline);
+        interpolation: `linear`, differentiable, the others not; `nearest`; `cubic` (interpolating
+            B-spline);
             `label`: the label with the largest linear weight, exact for every integer type.
 
     Returns:
@@ -63,7 +63,8 @@ def resample(
         if image.mask is None:
             return Image(data, grid, valid.detach())
     elif interpolation in ("nearest", "cubic", "label"):
-        data = _without_gradient(image, grid.shape, displacement, (index, scale), interpolation)
+        still = None if displacement is None else displacement.detach()
+        data = interpolate(image.data, still, index, scale, grid.shape, interpolation)
     else:
         raise ValueError(
             f"no interpolation is called {interpolation!r}; known: linear, nearest, cubic, label"
@@ -75,33 +76,6 @@ def resample(
     still = None if displacement is None else displacement.detach()
     valid, _ = warp(weight, still, index, scale, shape=grid.shape)
     return Image(data, grid, valid)
-
-
-def _without_gradient(
-    image: Image,
-    shape: tuple[int, ...],
-    displacement: Field | None,
-    geometry: tuple[np.ndarray, np.ndarray],
-    interpolation: Interpolation,
-) -> Volume:
-    device, source = image.data.device, lifted(image.data.cpu())
-    batch = max(len(source), 1 if displacement is None else len(displacement))
-    out = torch.zeros(batch, source.shape[1], *shape, dtype=image.data.dtype)
-    target = lifted(out)
-    index, scale = (lifted_matrix(m, np.dtype(np.float64)) for m in geometry)
-    if displacement is None:
-        field = np.broadcast_to(np.zeros(1, np.float32), (1, 3, *target.shape[2:]))
-    else:
-        field = lifted_field(displacement.detach().cpu())
-    function = {"nearest": interpolate.nearest, "label": interpolate.vote}.get(interpolation)
-    if function is None:
-        function = interpolate.cubic
-        source = source.astype(np.float32)
-        for volumes in source:
-            interpolate.prefilter(volumes)
-    for b in range(batch):
-        function(source[b % len(source)], field[b % len(field)], index, scale, target[b])
-    return out.to(device)
 
 
 def sample(image: Image, points: Points, *, clamp: bool = False) -> tuple[Points, Points]:

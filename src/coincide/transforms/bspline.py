@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coincide.kernels.bspline import basis, gram, refinement, separable, spread
 from coincide.registry import named
 from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, PerPair, Points
+from coincide.transforms.bspline_basis import basis, gram, refinement, separable, spread
 from coincide.transforms.derivatives import hessian_at, jacobian_at
 from coincide.transforms.displacement import Displacement, inverted
 from coincide.transforms.parameter import frozen_like, laid_out, set_parameter

@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from coincide.kernels.native import invert as native
-from coincide.kernels.native.jit import lifted, lifted_field
+from coincide.kernels.invert import invert as solved_by_iteration
 from coincide.kernels.warp import warp
 from coincide.registry import named
 from coincide.space.grid import Grid, applied
@@ -69,16 +68,9 @@ def invert(
         The inverse displacement w on the same grid, mm, and its residual |w + u(y + w)| in voxels,
         (B, 1, *S).
     """
-    source = lifted_field(applied(grid.inverse[:-1, :-1], field.detach()).cpu())
-    out = np.empty_like(source)
-    residual = torch.empty_like(field[:, :1], device="cpu")
-    size = lifted(residual)
-    for b in range(len(source)):
-        limit = source.dtype.type(tolerance)
-        native.invert(source[b], steps, limit, out[b], size[b, 0])
-    inverse = torch.from_numpy(out[:, 3 - grid.dim :].reshape(field.shape))
-    world = applied(grid.affine[:-1, :-1], inverse)
-    return world.to(field.device), residual.to(field.device)
+    voxels = applied(grid.inverse[:-1, :-1], field.detach())
+    inverse, residual = solved_by_iteration(voxels, steps, tolerance)
+    return applied(grid.affine[:-1, :-1], inverse), residual
 
 
 def inverted(field: Field, grid: Grid, *, steps: int = 40, tolerance: float = 0.003) -> Field:

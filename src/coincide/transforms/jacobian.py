@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from coincide.kernels import slope, volume
+from coincide.kernels import derivatives, volume
+from coincide.kernels.laplacian import laplacian as weighted_laplacian
 from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, Volume
 
@@ -17,7 +18,7 @@ def gradient(field: Field, grid: Grid) -> torch.Tensor:
         field: (B, C, *S) values on `grid`.
         grid: Where they lie; may be oblique or sheared.
     """
-    return slope.slopes(field, grid.inverse[:-1, :-1])
+    return derivatives.slopes(field, grid.inverse[:-1, :-1])
 
 
 def squared_gradient(field: Field, grid: Grid) -> Volume:
@@ -29,7 +30,7 @@ def squared_gradient(field: Field, grid: Grid) -> Volume:
         field: (B, C, *S) values on `grid`.
         grid: Where they lie; may be oblique or sheared.
     """
-    return slope.squared_slope(field, grid.inverse[:-1, :-1])
+    return derivatives.squared_slope(field, grid.inverse[:-1, :-1])
 
 
 def determinant(displacement: Field, grid: Grid) -> Volume:
@@ -74,12 +75,12 @@ def laplacian(field: Field, grid: Grid) -> Field:
     """
     inverse = grid.inverse[:-1, :-1]
     metric = inverse @ inverse.T
-    total = slope.laplacian(field, np.diag(metric))
+    total = weighted_laplacian(field, np.diag(metric))
     mixed = np.where(abs(metric) > 1e-9 * abs(metric).max(), metric, 0) - np.diag(np.diag(metric))
     if not mixed.any():
         return total
-    index = slope.slopes(field, np.eye(grid.dim))
+    index = derivatives.slopes(field, np.eye(grid.dim))
     for axis in range(grid.dim):
         along = torch.einsum("bce...,e->bc...", index, tensor(mixed[axis], field))
-        total = total + slope.slopes(along, np.eye(grid.dim))[:, :, axis]
+        total = total + derivatives.slopes(along, np.eye(grid.dim))[:, :, axis]
     return total

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coincide.kernels.radial import radial_sum
-from coincide.kernels.reference.radial import radial_sum as radial_sum_at
+from coincide.kernels.radial import radial_sum, radial_sum_at
 from coincide.registry import named
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
