@@ -142,7 +142,7 @@ class CompositiveRun(Run):
             fixed, moving = problem.features(term)
             data = self.field.new_empty(*moving.data.shape[:2], *grid.shape)
             buffers = data, torch.empty_like(data[:, :1])
-            self.pairs.append((weight, term, fixed, moving, term.seen(fixed), buffers))
+            self.pairs.append((weight, term, fixed, moving, term.support(fixed), buffers))
         others = [(w, t) for w, t in problem.objective.terms if not isinstance(t, Similarity)]
         self.beside = [(w, t) for w, t in others if isinstance(t, OnPair)]
         self.penalties = [(w, t) for w, t in others if not isinstance(t, OnPair)]
