@@ -13,8 +13,8 @@ from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, force, largest
 from coincide.kernels.warp import force_along, warp
 from coincide.objective import OnPair, Similarity, Term
-from coincide.optimise.evenness import widened
 from coincide.optimise.optimiser import Optimiser, Problem, Run
+from coincide.optimise.roughness import widened
 from coincide.optimise.syn import SyN
 from coincide.registry import named
 from coincide.space.grid import applied
@@ -57,9 +57,8 @@ class Compositive(Optimiser):
         gradient: Of which image: `warped`, the steepest descent under small compositions; or
             `moving`, at the places where it is sampled, the steepest descent under changes of u,
             which goes further where the field is steep already, as between phases of a heart.
-        calm: How many times as wide both Gaussians are on a level that goes on from an even field,
-            as between images of one person (>= 1; 1: never wider): they are wider by `calm` to
-            the power of the `evenness` of that field.
+        adaptive: How many times as wide both Gaussians are on a level that goes on from an even field,
+            as between images of one person (>= 1; 1: never wider); see `roughness`.
 
     References:
         Joshi et al. (2004), doi:10.1016/j.neuroimage.2004.07.068;
@@ -70,11 +69,13 @@ class Compositive(Optimiser):
     update: float = 2.0
     field: float = 1.0
     gradient: str = "warped"
-    calm: float = 1.0
+    adaptive: float = 1.0
 
     def __post_init__(self):
-        if self.calm < 1:
-            raise ValueError(f"calm widens the Gaussians, so it is 1 or more, not {self.calm}")
+        if self.adaptive < 1:
+            raise ValueError(
+                f"adaptive widens the Gaussians, so it is 1 or more, not {self.adaptive}"
+            )
         if self.gradient not in ("warped", "moving"):
             raise ValueError(f"the gradient is 'warped' or 'moving', not {self.gradient!r}")
 
@@ -85,7 +86,7 @@ class Compositive(Optimiser):
                 step=0.5 * self.step,
                 update=self.update,
                 field=HALF * self.field,
-                calm=self.calm,
+                adaptive=self.adaptive,
             )
         return self if isinstance(transform, Displacement) else None
 
@@ -133,7 +134,9 @@ class CompositiveRun(Run):
         self.ratio = grid.fineness
         world = transform.field.detach()
         self.field: Field = applied(np.linalg.inv(self.scale), world)
-        self.wider, self.note = widened(rule.calm, world, grid) if rule.calm > 1 else (1.0, "")
+        self.wider, self.note = (
+            widened(rule.adaptive, world, grid) if rule.adaptive > 1 else (1.0, "")
+        )
         self.best, self.lowest = self.field, math.inf
         # the field now, the best so far, and three to work with, which change their roles
         self.buffers = [self.field, *(torch.empty_like(self.field) for _ in range(4))]

@@ -10,8 +10,8 @@ from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, force, largest
 from coincide.kernels.warp import warp
 from coincide.objective import Penalty, Similarity
-from coincide.optimise.evenness import widened
 from coincide.optimise.optimiser import Optimiser, Problem, Run
+from coincide.optimise.roughness import widened
 from coincide.registry import named
 from coincide.space.grid import applied
 from coincide.space.image import Image
@@ -42,7 +42,7 @@ class SyN(Optimiser):
         step: Longest move of one update of a half, voxels of the level (> 0).
         update: Standard deviation of the Gaussian on each update, voxels of the level.
         field: Standard deviation of the Gaussian on each half, voxels of the level.
-        calm: How many times as wide both Gaussians are where the difference of the halves is even,
+        adaptive: How many times as wide both Gaussians are where the difference of the halves is even,
             see `compositive` (>= 1).
 
     References:
@@ -52,11 +52,13 @@ class SyN(Optimiser):
     step: float = 0.5
     update: float = 2.0
     field: float = 0.7
-    calm: float = 1.0
+    adaptive: float = 1.0
 
     def __post_init__(self):
-        if self.calm < 1:
-            raise ValueError(f"calm widens the Gaussians, so it is 1 or more, not {self.calm}")
+        if self.adaptive < 1:
+            raise ValueError(
+                f"adaptive widens the Gaussians, so it is 1 or more, not {self.adaptive}"
+            )
 
     def start(self, problem: Problem) -> "SyNRun":
         """Begin on a level."""
@@ -90,9 +92,9 @@ class SyNRun(Run):
         halves = torch.cat([start.fixed_half.detach(), start.moving_half.detach()])  # type: ignore[list-item]
         self.halves: Field = applied(np.linalg.inv(self.scale), halves)
         self.wider, self.note = 1.0, ""
-        if rule.calm > 1:
+        if rule.adaptive > 1:
             first, second = halves.chunk(2)
-            self.wider, self.note = widened(rule.calm, second - first, grid)
+            self.wider, self.note = widened(rule.adaptive, second - first, grid)
         self.best, self.lowest = self.halves, math.inf
         # the halves now, the best so far, and the next
         self.buffers = self.halves, torch.empty_like(self.halves), torch.empty_like(self.halves)
