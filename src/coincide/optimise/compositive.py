@@ -40,7 +40,7 @@ class Compositive(Optimiser):
 
     where $\epsilon$ makes the largest step `step` voxels. With several similarities each force is
     divided by its root mean square $r_s$, so that weights compare directions, not units, and
-    slopes of penalties by the mean of the $r_s$. So are the forces of labels and landmarks that
+    gradients of penalties by the mean of the $r_s$. So are the forces of labels and landmarks that
     move along, after smoothing, as they act in few places; of these $r_s$ is the largest so far,
     so that they cease to pull where they agree.
 
@@ -177,20 +177,20 @@ class CompositiveRun(Run):
             elif factor != 1:
                 total.mul_(factor)
         for n, (weight, term) in enumerate(self.beside):
-            value, slope = self._slope(term)
+            value, gradient = self._gradient(term)
             values[str(term)] = value
             cost += weight * value
-            gaussian(slope, sigma, out=slope)
-            self.strongest[n] = max(self.strongest[n], self._strength(slope))
-            total.sub_(slope, alpha=weight / self.strongest[n])
+            gaussian(gradient, sigma, out=gradient)
+            self.strongest[n] = max(self.strongest[n], self._strength(gradient))
+            total.sub_(gradient, alpha=weight / self.strongest[n])
         for weight, term in self.penalties:
-            value, slope = self._slope(term)
+            value, gradient = self._gradient(term)
             values[str(term)] = value
             cost += weight * value
             if self.beside:
-                gaussian(slope, sigma, out=slope)
-            # forces of length one need a slope in the same unit: their mean length before
-            total.sub_(slope, alpha=weight * weights / strength if strength else weight)
+                gaussian(gradient, sigma, out=gradient)
+            # forces of length one need a gradient in the same unit: their mean length before
+            total.sub_(gradient, alpha=weight * weights / strength if strength else weight)
         if cost < self.lowest:
             self.best, self.lowest = self.field, cost
             force, spare = self._free(self.field, total)[:2]
@@ -240,11 +240,11 @@ class CompositiveRun(Run):
             return float(value.sum()) / len(data)
         data = data.detach().requires_grad_()
         value = term.compare(fixed, Image(data, fixed.grid, valid)).sum()
-        (slope,) = torch.autograd.grad(value, data)
+        (gradient,) = torch.autograd.grad(value, data)
         if self.rule.gradient == "moving":
-            force_along(slope, moving.data, self.field, metric, spans=spans, out=out)
+            force_along(gradient, moving.data, self.field, metric, spans=spans, out=out)
         else:
-            force(slope, data.detach(), metric, out=out)
+            force(gradient, data.detach(), metric, out=out)
         return float(value.detach()) / len(data)
 
     def _warped_mask(self, moving: Image) -> Tensor | None:
@@ -253,13 +253,13 @@ class CompositiveRun(Run):
         dim = moving.dim
         return warp(moving.mask, self.field, np.eye(dim, dim + 1), np.eye(dim))[0]
 
-    def _slope(self, term: Term) -> tuple[float, Field]:
+    def _gradient(self, term: Term) -> tuple[float, Field]:
         """Value of a term that is no similarity, and its derivative, voxels."""
         problem = self.problem
         trial = Displacement(field=applied(self.scale, self.field), grid=problem.fixed.grid)
         value = term(problem.alignment(trial)).sum()
-        (slope,) = torch.autograd.grad(value, trial.field)
-        return float(value.detach()) / len(slope), applied(np.linalg.inv(self.scale), slope)
+        (gradient,) = torch.autograd.grad(value, trial.field)
+        return float(value.detach()) / len(gradient), applied(np.linalg.inv(self.scale), gradient)
 
     def _strength(self, force: Field) -> float:
         """Root mean square of the components."""

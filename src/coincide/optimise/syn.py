@@ -164,14 +164,14 @@ class SyNRun(Run):
         other = Image(data.roll(len(here), 0), images.grid)
         data.requires_grad_()
         value = term.compare(other, Image(data, images.grid, both)).sum()
-        (slope,) = torch.autograd.grad(value, data)
-        force(slope, data.detach(), np.linalg.inv(self.metric), out=self.force)
+        (gradient,) = torch.autograd.grad(value, data)
+        force(gradient, data.detach(), np.linalg.inv(self.metric), out=self.force)
         return float(value.detach()) / len(data)
 
     def _penalty(self, term: Penalty, weight: float) -> float:
         problem = self.problem
         trial = Displacement(field=applied(self.scale, self.halves), grid=problem.fixed.grid)
         value = term(problem.alignment(trial)).sum()
-        (slope,) = torch.autograd.grad(value, trial.field)
-        self.total.sub_(applied(np.linalg.inv(self.scale), slope), alpha=weight)
-        return 2 * float(value.detach()) / len(slope)
+        (gradient,) = torch.autograd.grad(value, trial.field)
+        self.total.sub_(applied(np.linalg.inv(self.scale), gradient), alpha=weight)
+        return 2 * float(value.detach()) / len(gradient)
