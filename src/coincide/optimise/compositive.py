@@ -17,7 +17,7 @@ from coincide.optimise.optimiser import Optimiser, Problem, Run
 from coincide.optimise.roughness import widened
 from coincide.optimise.syn import SyN
 from coincide.registry import named
-from coincide.space.grid import applied
+from coincide.space.grid import transform_vectors
 from coincide.space.image import Image
 from coincide.space.shapes import Field
 from coincide.transforms.displacement import Displacement
@@ -133,7 +133,7 @@ class CompositiveRun(Run):
         # one sigma in mm along all axes: coarse axes of thick slices are smoothed by fewer voxels
         self.ratio = grid.fineness
         world = transform.field.detach()
-        self.field: Field = applied(np.linalg.inv(self.scale), world)
+        self.field: Field = transform_vectors(np.linalg.inv(self.scale), world)
         self.wider, self.note = (
             widened(rule.adaptive, world, grid) if rule.adaptive > 1 else (1.0, "")
         )
@@ -206,7 +206,7 @@ class CompositiveRun(Run):
 
     def finish(self) -> Transform:
         """The displacement of the lowest cost, in millimetres."""
-        world = applied(self.scale, self.best)
+        world = transform_vectors(self.scale, self.best)
         transform = self.problem.transform
         return Displacement(
             transform.spacing,  # type: ignore[arg-type]
@@ -256,10 +256,14 @@ class CompositiveRun(Run):
     def _gradient(self, term: Term) -> tuple[float, Field]:
         """Value of a term that is no similarity, and its derivative, voxels."""
         problem = self.problem
-        trial = Displacement(field=applied(self.scale, self.field), grid=problem.fixed.grid)
+        trial = Displacement(
+            field=transform_vectors(self.scale, self.field), grid=problem.fixed.grid
+        )
         value = term(problem.alignment(trial)).sum()
         (gradient,) = torch.autograd.grad(value, trial.field)
-        return float(value.detach()) / len(gradient), applied(np.linalg.inv(self.scale), gradient)
+        return float(value.detach()) / len(gradient), transform_vectors(
+            np.linalg.inv(self.scale), gradient
+        )
 
     def _strength(self, force: Field) -> float:
         """Root mean square of the components."""

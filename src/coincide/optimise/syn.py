@@ -13,7 +13,7 @@ from coincide.objective import Penalty, Similarity
 from coincide.optimise.optimiser import Optimiser, Problem, Run
 from coincide.optimise.roughness import widened
 from coincide.registry import named
-from coincide.space.grid import applied
+from coincide.space.grid import transform_vectors
 from coincide.space.image import Image
 from coincide.space.sampling import resample
 from coincide.space.shapes import Field
@@ -90,7 +90,7 @@ class SyNRun(Run):
         self.unit, self.ratio = grid.finest, grid.fineness
         start = problem.transform
         halves = torch.cat([start.fixed_half.detach(), start.moving_half.detach()])  # type: ignore[list-item]
-        self.halves: Field = applied(np.linalg.inv(self.scale), halves)
+        self.halves: Field = transform_vectors(np.linalg.inv(self.scale), halves)
         self.wider, self.note = 1.0, ""
         if rule.adaptive > 1:
             first, second = halves.chunk(2)
@@ -132,7 +132,7 @@ class SyNRun(Run):
 
     def finish(self) -> Symmetric:
         """The halves of the lowest cost, in millimetres."""
-        fixed, moving = applied(self.scale, self.best).chunk(2)
+        fixed, moving = transform_vectors(self.scale, self.best).chunk(2)
         start = self.problem.transform
         return Symmetric(
             start.spacing,  # type: ignore[arg-type]
@@ -170,8 +170,10 @@ class SyNRun(Run):
 
     def _penalty(self, term: Penalty, weight: float) -> float:
         problem = self.problem
-        trial = Displacement(field=applied(self.scale, self.halves), grid=problem.fixed.grid)
+        trial = Displacement(
+            field=transform_vectors(self.scale, self.halves), grid=problem.fixed.grid
+        )
         value = term(problem.alignment(trial)).sum()
         (gradient,) = torch.autograd.grad(value, trial.field)
-        self.total.sub_(applied(np.linalg.inv(self.scale), gradient), alpha=weight)
+        self.total.sub_(transform_vectors(np.linalg.inv(self.scale), gradient), alpha=weight)
         return 2 * float(value.detach()) / len(gradient)
