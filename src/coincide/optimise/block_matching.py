@@ -22,7 +22,7 @@ STILL = 0.01  # move of every corner below which a step is the last, voxels
 @named("block_matching")
 @dataclass(frozen=True)
 class BlockMatching(Optimiser):
-    r"""Robust linear registration: blocks are found one by one, and those that disagree are left out.
+    r"""Robust linear registration: blocks are found one by one, and outliers left out.
 
     Blocks of 4 voxels along each axis are looked for in the warped moving image, within `reach`
     voxels, where the correlation is largest in size, whatever its sign. The map is fitted to
@@ -30,8 +30,9 @@ class BlockMatching(Optimiser):
 
     $$\min_\theta \sum_{n \in H} \lVert T_\theta(x_n) - y_n \rVert^2$$
 
-    over the share `inlier_fraction` of the blocks $H$ with the smallest residuals. What moves on its own,
-    a tumour, a tool, or an organ, is then left out as long as it covers less than the rest.
+    over the share `inlier_fraction` of the blocks $H$ with the smallest residuals. What moves on
+    its own, a tumour, a tool, or an organ, is then left out as long as it covers less than the
+    rest.
 
     Takes translations, rigid, similarity and affine transforms, and one pair of one channel. The
     objective does not steer the fit, it is only told and says when to stop.

@@ -57,8 +57,8 @@ class Compositive(Optimiser):
         gradient: Of which image: `warped`, the steepest descent under small compositions; or
             `moving`, at the places where it is sampled, the steepest descent under changes of u,
             which goes further where the field is steep already, as between phases of a heart.
-        adaptive: How many times as wide both Gaussians are on a level that goes on from an even field,
-            as between images of one person (>= 1; 1: never wider); see `roughness`.
+        adaptive: How many times as wide both Gaussians are on a level that goes on from an even
+            field, as between images of one person (>= 1; 1: never wider); see `roughness`.
 
     References:
         Joshi et al. (2004), doi:10.1016/j.neuroimage.2004.07.068;

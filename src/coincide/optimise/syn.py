@@ -42,8 +42,8 @@ class SyN(Optimiser):
         step: Longest move of one update of a half, voxels of the level (> 0).
         update: Standard deviation of the Gaussian on each update, voxels of the level.
         field: Standard deviation of the Gaussian on each half, voxels of the level.
-        adaptive: How many times as wide both Gaussians are where the difference of the halves is even,
-            see `compositive` (>= 1).
+        adaptive: How many times as wide both Gaussians are where the difference of the halves is
+            even, see `compositive` (>= 1).
 
     References:
         Avants et al. (2008), doi:10.1016/j.media.2007.06.004.
