@@ -21,7 +21,7 @@ from coincide.kernels.lncc import decorrelation
 from coincide.kernels.memory import keep_memory
 from coincide.kernels.mind import descriptors
 from coincide.kernels.smooth import gaussian
-from coincide.kernels.spans import seen
+from coincide.kernels.spans import support
 from coincide.kernels.update import compose, force, largest
 from coincide.kernels.warp import force_along, warp
 from coincide.synthetic.phantoms import textured
@@ -44,7 +44,7 @@ def tasks(side: int) -> dict[str, tuple[int, Callable[[], object]]]:
     generator = torch.Generator().manual_seed(0)
     field = gaussian(torch.randn(1, 3, *shape, generator=generator), [4.0] * 3).mul_(20)
     mask, metric = torch.ones_like(fixed), np.eye(3)
-    index, scale, spans = np.eye(3, 4), np.eye(3), seen(fixed, RADIUS)
+    index, scale, spans = np.eye(3, 4), np.eye(3), support(fixed, RADIUS)
     forces, moved = torch.empty_like(field), torch.empty_like(field)
     buffers = torch.empty_like(fixed), torch.empty_like(fixed)
     channels = [i.repeat(1, 6, 1, 1, 1) for i in (fixed, moving)]

@@ -55,7 +55,7 @@ class Similarity(Term):
         """Both images prepared; for features of one that depend on what the other shows."""
         return self.prepare(fixed), self.prepare(moving)
 
-    def seen(self, fixed: Image) -> np.ndarray | None:  # noqa: ARG002
+    def support(self, fixed: Image) -> np.ndarray | None:  # noqa: ARG002
         """Spans of the voxels of a warped image that `compare` looks at; None: it may be all.
 
         Args:

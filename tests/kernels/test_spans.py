@@ -6,7 +6,7 @@ from scipy.ndimage import spline_filter
 from coincide.kernels.interpolate import prefilter
 from coincide.kernels.lncc import decorrelation
 from coincide.kernels.lncc import torch as reference
-from coincide.kernels.spans import extents, seen, whole, widened
+from coincide.kernels.spans import extents, support, whole, widened
 from coincide.kernels.warp import force_along, warp
 from worlds import noise
 
@@ -54,7 +54,7 @@ def test_widened_spans_are_rows_near_a_span():
 def test_local_correlation_does_not_look_outside_its_spans(dim):
     fixed, warped = ball(dim)
     mask, radius = torch.ones_like(fixed), (2,) * dim
-    spans = seen(fixed, radius)
+    spans = support(fixed, radius)
     wanted = torch.from_numpy(chosen(spans, fixed.shape[-1])).view(fixed.shape)
     assert 0.2 < float(wanted.float().mean()) < 0.9
     other = torch.where(wanted, warped, torch.full_like(warped, 7)).requires_grad_()
@@ -77,7 +77,7 @@ def test_only_what_is_wanted_is_sampled(dim):
     fixed, volume = ball(dim)
     field = noise(fixed.shape[2:], seed=5, sigma=2, channels=dim)
     index, scale = np.eye(dim, dim + 1), np.eye(dim)
-    spans = seen(fixed, (1,) * dim)
+    spans = support(fixed, (1,) * dim)
     wanted = torch.from_numpy(chosen(spans, fixed.shape[-1])).view(fixed.shape)
     everything, inside = warp(volume, field, index, scale)
     buffers = torch.empty_like(volume), torch.empty_like(volume)
@@ -94,7 +94,7 @@ def test_the_force_along_a_displacement_is_the_derivative_of_the_samples(dim, na
     volume = torch.cat([volume, fixed], 1)
     field = noise(fixed.shape[2:], seed=6, sigma=2, channels=dim).requires_grad_()
     slope = noise(fixed.shape[2:], seed=7, channels=2)
-    spans = seen(fixed, (1,) * dim) if narrow else None
+    spans = support(fixed, (1,) * dim) if narrow else None
     if spans is not None:
         slope = slope * torch.from_numpy(chosen(spans, fixed.shape[-1])).view(fixed.shape)
     metric = np.diag(np.arange(1.0, dim + 1))

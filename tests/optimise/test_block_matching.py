@@ -6,7 +6,7 @@ import torch
 from test_optimisers import error, pair
 
 from coincide.objective import objective
-from coincide.optimise.block_matching import BlockMatching, busiest, peaks
+from coincide.optimise.block_matching import BlockMatching, highest_variance, peaks
 from coincide.optimise.level import Level
 from coincide.optimise.loop import optimise
 from coincide.optimise.optimiser import Problem
@@ -95,7 +95,7 @@ def test_blocks_of_largest_variance_are_chosen_inside_the_mask(shape):
     image = textured(shape, seed=2).image
     mask = torch.ones_like(image.data)
     mask[:, :, :3] = 0
-    starts = busiest(image.with_mask(mask), 0.5)
+    starts = highest_variance(image.with_mask(mask), 0.5)
     data, dim = image.numpy(), len(shape)
     boxes = [np.array(b) * 4 for b in np.ndindex(*(n // 4 for n in shape))]
     spread = [data[tuple(slice(a, a + 4) for a in b)].var() * (b[0] > 0) for b in boxes]

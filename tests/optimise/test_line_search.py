@@ -43,31 +43,31 @@ def landscape(term: Term, transform: str = "translation") -> Landscape:
 
 
 def lower(here: Place, there: Place, direction: torch.Tensor, length: float) -> bool:
-    return there.cost <= here.cost + 1e-4 * length * float(here.slope @ direction)
+    return there.cost <= here.cost + 1e-4 * length * float(here.gradient @ direction)
 
 
 @pytest.mark.parametrize("length", [1e-3, 0.4, 1.0, 30.0, 1000.0])
 def test_a_search_ends_where_the_cost_has_fallen_enough(length):
     floor = landscape(Valley(1.0, 2.0, 0.5))
     here = floor.here()
-    found = backtrack(floor, here, -here.slope, length)
+    found = backtrack(floor, here, -here.gradient, length)
     assert found.place is not None
     assert found.length <= length
-    assert lower(here, found.place, -here.slope, found.length)
-    torch.testing.assert_close(found.place.point, here.point - found.length * here.slope)
+    assert lower(here, found.place, -here.gradient, found.length)
+    torch.testing.assert_close(found.place.point, here.point - found.length * here.gradient)
 
 
 def test_a_search_uphill_finds_nothing():
     floor = landscape(Valley(1.0, 1.0, 1.0))
     here = floor.here()
-    found = backtrack(floor, here, here.slope, 1.0)
+    found = backtrack(floor, here, here.gradient, 1.0)
     assert found.place is None
 
 
 def test_a_search_from_the_lowest_point_says_that_it_is_flat():
     floor = landscape(Valley(1.0, 1.0, 1.0))
     lowest = floor.at(LOWEST + 1e-6)
-    found = backtrack(floor, lowest, -lowest.slope, 0.5)
+    found = backtrack(floor, lowest, -lowest.gradient, 0.5)
     assert found.place is None
     assert found.flat
 
@@ -76,18 +76,20 @@ def test_a_search_from_the_lowest_point_says_that_it_is_flat():
 def test_the_remembered_length_is_the_best_one_of_a_quadratic_cost(length):
     floor = landscape(Valley(1.0, 2.0, 0.5))
     here = floor.here()
-    found = backtrack(floor, here, -here.slope, length)
+    found = backtrack(floor, here, -here.gradient, length)
     best = float(
-        here.slope @ here.slope / (here.slope @ (2 * Valley(1, 2, 0.5).stiffness * here.slope))
+        here.gradient
+        @ here.gradient
+        / (here.gradient @ (2 * Valley(1, 2, 0.5).stiffness * here.gradient))
     )
-    assert remembered(here, -here.slope, found) == pytest.approx(best)
+    assert remembered(here, -here.gradient, found) == pytest.approx(best)
 
 
 def test_a_length_that_was_far_too_short_grows_by_four():
     floor = landscape(Valley(1.0, 2.0, 0.5))
     here = floor.here()
-    found = backtrack(floor, here, -here.slope, 1e-3)
-    assert remembered(here, -here.slope, found) == pytest.approx(4e-3)
+    found = backtrack(floor, here, -here.gradient, 1e-3)
+    assert remembered(here, -here.gradient, found) == pytest.approx(4e-3)
 
 
 def steps_to(optimiser: str, stiffness: tuple[float, ...]) -> int:
@@ -141,7 +143,7 @@ def test_no_lower_cost_of_images_is_found_by_scipy(name):
 
     def cost(x: np.ndarray) -> tuple[float, np.ndarray]:
         place = floor.at(torch.as_tensor(x))
-        return place.cost, place.slope.numpy()
+        return place.cost, place.gradient.numpy()
 
     lowest = minimize(cost, np.zeros(12), jac=True, method="CG", options={"maxiter": 200}).fun
     result = optimise(

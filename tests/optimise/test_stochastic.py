@@ -89,10 +89,10 @@ def test_the_mean_gradient_of_all_lattices_is_that_of_the_image(cost, monkeypatc
     places = [run.landscape.at(run.point) for _ in range(8)]
     value, _ = target(Alignment(fixed, moving.with_mask(torch.ones_like(moving.data)), moved))
     full = torch.cat([g.reshape(-1) for g in torch.autograd.grad(value, run.landscape.parameters)])
-    mean = torch.stack([place.slope for place in places]).mean(0)
+    mean = torch.stack([place.gradient for place in places]).mean(0)
     assert np.mean([place.cost for place in places]) == pytest.approx(float(value), rel=0.02)
     assert float((mean - full).norm()) < 0.05 * float(full.norm())
-    assert float((places[0].slope - full).norm()) > 0.05 * float(full.norm())
+    assert float((places[0].gradient - full).norm()) > 0.05 * float(full.norm())
 
 
 @pytest.mark.parametrize("longest", [0.5, 2.0])

@@ -15,14 +15,14 @@ from coincide.space.image import Image
 from coincide.transforms.transform import Transform
 
 SIZE = 4  # voxels of a block along each axis
-ROUNDS = 50  # fits until the blocks that are believed stay the same
+ROUNDS = 50  # fits until the blocks that are inliers stay the same
 STILL = 0.01  # move of every corner below which a step is the last, voxels
 
 
 @named("block_matching")
 @dataclass(frozen=True)
 class BlockMatching(Optimiser):
-    r"""Robust linear registration: blocks are found one by one, and those that disagree left out.
+    r"""Robust linear registration: blocks are found one by one, and outliers left out.
 
     Blocks of 4 voxels along each axis are looked for in the warped moving image, within `reach`
     voxels, where the correlation is largest in size, whatever its sign. The map is fitted to
@@ -30,8 +30,9 @@ class BlockMatching(Optimiser):
 
     $$\min_\theta \sum_{n \in H} \lVert T_\theta(x_n) - y_n \rVert^2$$
 
-    over the share `kept` of the blocks $H$ with the smallest residuals. What moves on its own,
-    a tumour, a tool, or an organ, is then left out as long as it covers less than the rest.
+    over the share `inlier_fraction` of the blocks $H$ with the smallest residuals. What moves on
+    its own, a tumour, a tool, or an organ, is then left out as long as it covers less than the
+    rest.
 
     Takes translations, rigid, similarity and affine transforms, and one pair of one channel. The
     objective does not steer the fit, it is only told and says when to stop.
@@ -39,7 +40,7 @@ class BlockMatching(Optimiser):
     Args:
         reach: How far blocks are looked for, voxels of the level (1 or more).
         blocks: Share of the blocks, those with the largest variance, that are looked for (0 to 1].
-        kept: Share of the blocks that the map is fitted to (0 to 1].
+        inlier_fraction: Share of the blocks that the map is fitted to (0 to 1].
 
     References:
         Ourselin et al. (2001), doi:10.1016/S0262-8856(00)00052-4;
@@ -48,7 +49,7 @@ class BlockMatching(Optimiser):
 
     reach: int = 4
     blocks: float = 0.5
-    kept: float = 0.5
+    inlier_fraction: float = 0.5
 
     def start(self, problem: Problem) -> "BlockMatchingRun":
         """Begin on a level."""
@@ -67,7 +68,7 @@ class BlockMatchingRun(Run):
                 "block_matching takes one pair of one channel, not (pairs, channels) of "
                 f"{shapes[0]} and {shapes[1]}; use gauss_newton or lbfgs"
             )
-        self.starts = busiest(problem.fixed, rule.blocks)
+        self.starts = highest_variance(problem.fixed, rule.blocks)
         # a lopsided peak lies beside the voxel even where a block is found in its own image
         image = problem.fixed.data[0, 0]
         self.bias, _ = peaks(
@@ -113,24 +114,24 @@ class BlockMatchingRun(Run):
     def _fit(self, points: np.ndarray, targets: np.ndarray) -> None:
         """Least trimmed squares from `points` to `targets`, (N, D) mm, by Gauss-Newton steps."""
         raised = np.concatenate([points, np.ones_like(points[:, :1])], 1)
-        count = max(int(np.ceil(self.rule.kept * len(points))), 1)
-        believed = np.ones(len(points), bool)
+        count = max(int(np.ceil(self.rule.inlier_fraction * len(points))), 1)
+        inliers = np.ones(len(points), bool)
         for _ in range(ROUNDS):
             gap = targets - self._sent(points)
-            slopes = np.einsum("dep,ne->ndp", self.map.slopes(), raised[believed])
-            slopes = slopes.reshape(-1, slopes.shape[-1])
-            curvature, pull = slopes.T @ slopes, slopes.T @ gap[believed].reshape(-1)
+            jacobian = np.einsum("dep,ne->ndp", self.map.jacobian(), raised[inliers])
+            jacobian = jacobian.reshape(-1, jacobian.shape[-1])
+            curvature, wanted = jacobian.T @ jacobian, jacobian.T @ gap[inliers].reshape(-1)
             # too few blocks leave some parameters as they are
-            self.map.move(self.map.point() + np.linalg.lstsq(curvature, pull, rcond=1e-9)[0])
+            self.map.move(self.map.point() + np.linalg.lstsq(curvature, wanted, rcond=1e-9)[0])
             residual = np.square(targets - self._sent(points)).sum(1)
-            smallest = np.zeros_like(believed)
+            smallest = np.zeros_like(inliers)
             smallest[np.argsort(residual, kind="stable")[:count]] = True
-            if (smallest == believed).all():
+            if (smallest == inliers).all():
                 break
-            believed = smallest
+            inliers = smallest
 
 
-def busiest(image: Image, share: float) -> np.ndarray:
+def highest_variance(image: Image, share: float) -> np.ndarray:
     """First voxels of the blocks of largest variance, (N, D), among those inside the mask.
 
     Args:

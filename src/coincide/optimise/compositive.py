@@ -13,11 +13,11 @@ from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, force, largest
 from coincide.kernels.warp import force_along, warp
 from coincide.objective import OnPair, Similarity, Term
-from coincide.optimise.evenness import widened
 from coincide.optimise.optimiser import Optimiser, Problem, Run
+from coincide.optimise.roughness import widened
 from coincide.optimise.syn import SyN
 from coincide.registry import named
-from coincide.space.grid import applied
+from coincide.space.grid import transform_vectors
 from coincide.space.image import Image
 from coincide.space.shapes import Field
 from coincide.transforms.displacement import Displacement
@@ -40,7 +40,7 @@ class Compositive(Optimiser):
 
     where $\epsilon$ makes the largest step `step` voxels. With several similarities each force is
     divided by its root mean square $r_s$, so that weights compare directions, not units, and
-    slopes of penalties by the mean of the $r_s$. So are the forces of labels and landmarks that
+    gradients of penalties by the mean of the $r_s$. So are the forces of labels and landmarks that
     move along, after smoothing, as they act in few places; of these $r_s$ is the largest so far,
     so that they cease to pull where they agree.
 
@@ -57,9 +57,8 @@ class Compositive(Optimiser):
         gradient: Of which image: `warped`, the steepest descent under small compositions; or
             `moving`, at the places where it is sampled, the steepest descent under changes of u,
             which goes further where the field is steep already, as between phases of a heart.
-        calm: How many times as wide both Gaussians are on a level that goes on from an even field,
-            as between images of one person (>= 1; 1: never wider): they are wider by `calm` to
-            the power of the `evenness` of that field.
+        adaptive: How many times as wide both Gaussians are on a level that goes on from an even
+            field, as between images of one person (>= 1; 1: never wider); see `roughness`.
 
     References:
         Joshi et al. (2004), doi:10.1016/j.neuroimage.2004.07.068;
@@ -70,11 +69,13 @@ class Compositive(Optimiser):
     update: float = 2.0
     field: float = 1.0
     gradient: str = "warped"
-    calm: float = 1.0
+    adaptive: float = 1.0
 
     def __post_init__(self):
-        if self.calm < 1:
-            raise ValueError(f"calm widens the Gaussians, so it is 1 or more, not {self.calm}")
+        if self.adaptive < 1:
+            raise ValueError(
+                f"adaptive widens the Gaussians, so it is 1 or more, not {self.adaptive}"
+            )
         if self.gradient not in ("warped", "moving"):
             raise ValueError(f"the gradient is 'warped' or 'moving', not {self.gradient!r}")
 
@@ -85,7 +86,7 @@ class Compositive(Optimiser):
                 step=0.5 * self.step,
                 update=self.update,
                 field=HALF * self.field,
-                calm=self.calm,
+                adaptive=self.adaptive,
             )
         return self if isinstance(transform, Displacement) else None
 
@@ -132,8 +133,10 @@ class CompositiveRun(Run):
         # one sigma in mm along all axes: coarse axes of thick slices are smoothed by fewer voxels
         self.ratio = grid.fineness
         world = transform.field.detach()
-        self.field: Field = applied(np.linalg.inv(self.scale), world)
-        self.wider, self.note = widened(rule.calm, world, grid) if rule.calm > 1 else (1.0, "")
+        self.field: Field = transform_vectors(np.linalg.inv(self.scale), world)
+        self.wider, self.note = (
+            widened(rule.adaptive, world, grid) if rule.adaptive > 1 else (1.0, "")
+        )
         self.best, self.lowest = self.field, math.inf
         # the field now, the best so far, and three to work with, which change their roles
         self.buffers = [self.field, *(torch.empty_like(self.field) for _ in range(4))]
@@ -142,7 +145,7 @@ class CompositiveRun(Run):
             fixed, moving = problem.features(term)
             data = self.field.new_empty(*moving.data.shape[:2], *grid.shape)
             buffers = data, torch.empty_like(data[:, :1])
-            self.pairs.append((weight, term, fixed, moving, term.seen(fixed), buffers))
+            self.pairs.append((weight, term, fixed, moving, term.support(fixed), buffers))
         others = [(w, t) for w, t in problem.objective.terms if not isinstance(t, Similarity)]
         self.beside = [(w, t) for w, t in others if isinstance(t, OnPair)]
         self.penalties = [(w, t) for w, t in others if not isinstance(t, OnPair)]
@@ -174,20 +177,20 @@ class CompositiveRun(Run):
             elif factor != 1:
                 total.mul_(factor)
         for n, (weight, term) in enumerate(self.beside):
-            value, slope = self._slope(term)
+            value, gradient = self._gradient(term)
             values[str(term)] = value
             cost += weight * value
-            gaussian(slope, sigma, out=slope)
-            self.strongest[n] = max(self.strongest[n], self._strength(slope))
-            total.sub_(slope, alpha=weight / self.strongest[n])
+            gaussian(gradient, sigma, out=gradient)
+            self.strongest[n] = max(self.strongest[n], self._strength(gradient))
+            total.sub_(gradient, alpha=weight / self.strongest[n])
         for weight, term in self.penalties:
-            value, slope = self._slope(term)
+            value, gradient = self._gradient(term)
             values[str(term)] = value
             cost += weight * value
             if self.beside:
-                gaussian(slope, sigma, out=slope)
-            # forces of length one need a slope in the same unit: their mean length before
-            total.sub_(slope, alpha=weight * weights / strength if strength else weight)
+                gaussian(gradient, sigma, out=gradient)
+            # forces of length one need a gradient in the same unit: their mean length before
+            total.sub_(gradient, alpha=weight * weights / strength if strength else weight)
         if cost < self.lowest:
             self.best, self.lowest = self.field, cost
             force, spare = self._free(self.field, total)[:2]
@@ -203,7 +206,7 @@ class CompositiveRun(Run):
 
     def finish(self) -> Transform:
         """The displacement of the lowest cost, in millimetres."""
-        world = applied(self.scale, self.best)
+        world = transform_vectors(self.scale, self.best)
         transform = self.problem.transform
         return Displacement(
             transform.spacing,  # type: ignore[arg-type]
@@ -237,11 +240,11 @@ class CompositiveRun(Run):
             return float(value.sum()) / len(data)
         data = data.detach().requires_grad_()
         value = term.compare(fixed, Image(data, fixed.grid, valid)).sum()
-        (slope,) = torch.autograd.grad(value, data)
+        (gradient,) = torch.autograd.grad(value, data)
         if self.rule.gradient == "moving":
-            force_along(slope, moving.data, self.field, metric, spans=spans, out=out)
+            force_along(gradient, moving.data, self.field, metric, spans=spans, out=out)
         else:
-            force(slope, data.detach(), metric, out=out)
+            force(gradient, data.detach(), metric, out=out)
         return float(value.detach()) / len(data)
 
     def _warped_mask(self, moving: Image) -> Tensor | None:
@@ -250,13 +253,17 @@ class CompositiveRun(Run):
         dim = moving.dim
         return warp(moving.mask, self.field, np.eye(dim, dim + 1), np.eye(dim))[0]
 
-    def _slope(self, term: Term) -> tuple[float, Field]:
+    def _gradient(self, term: Term) -> tuple[float, Field]:
         """Value of a term that is no similarity, and its derivative, voxels."""
         problem = self.problem
-        trial = Displacement(field=applied(self.scale, self.field), grid=problem.fixed.grid)
+        trial = Displacement(
+            field=transform_vectors(self.scale, self.field), grid=problem.fixed.grid
+        )
         value = term(problem.alignment(trial)).sum()
-        (slope,) = torch.autograd.grad(value, trial.field)
-        return float(value.detach()) / len(slope), applied(np.linalg.inv(self.scale), slope)
+        (gradient,) = torch.autograd.grad(value, trial.field)
+        return float(value.detach()) / len(gradient), transform_vectors(
+            np.linalg.inv(self.scale), gradient
+        )
 
     def _strength(self, force: Field) -> float:
         """Root mean square of the components."""

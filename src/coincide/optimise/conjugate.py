@@ -48,7 +48,7 @@ class ConjugateRun(Run):
         self.rule, self.problem = rule, problem
         self.landscape = Landscape(problem.transform, problem.cost)
         self.here = self.landscape.here()
-        self.direction = -self.here.slope
+        self.direction = -self.here.gradient
         self.fresh = True
         self.length = 0.0
 
@@ -61,12 +61,12 @@ class ConjugateRun(Run):
         found = backtrack(self.landscape, here, direction, length)
         if found.place is None:
             self.stalled = self.fresh
-            self.direction, self.fresh, self.length = -here.slope, True, 0.0
+            self.direction, self.fresh, self.length = -here.gradient, True, 0.0
             return here.cost, here.values
         found = sharpened(self.landscape, here, direction, found, most=most)
         assert found.place is not None
         self.here = found.place
-        old, new = here.slope, found.place.slope
+        old, new = here.gradient, found.place.gradient
         share = max(0.0, float(new @ (new - old)) / max(float(old @ old), 1e-300))
         conjugate = share * direction - new
         lost = abs(float(new @ old)) > ORTHOGONAL * float(new @ new)

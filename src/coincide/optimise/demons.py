@@ -10,7 +10,7 @@ from coincide.kernels.warp import warp
 from coincide.optimise.demons_pair import SHARES, Pair, flowed, one_of
 from coincide.optimise.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
-from coincide.space.grid import applied
+from coincide.space.grid import transform_vectors
 from coincide.space.shapes import Field
 from coincide.transforms.displacement import Displacement
 
@@ -71,7 +71,7 @@ class DemonsRun(Run):
         self.rule, self.problem = rule, problem
         self.pair = Pair(problem, rule.step, SHARES[rule.forces])
         field = problem.transform.field.detach()  # type: ignore[union-attr]
-        self.field: Field = applied(self.pair.grid.inverse[:-1, :-1], field)
+        self.field: Field = transform_vectors(self.pair.grid.inverse[:-1, :-1], field)
         self.best, self.lowest = self.field, math.inf
         self.force = torch.empty_like(self.field)
 
@@ -95,5 +95,5 @@ class DemonsRun(Run):
     def finish(self) -> Displacement:
         """The displacement of the lowest cost, in millimetres."""
         grid, start = self.pair.grid, self.problem.transform
-        world = applied(grid.affine[:-1, :-1], self.best)
+        world = transform_vectors(grid.affine[:-1, :-1], self.best)
         return Displacement(start.spacing, field=world, grid=grid)  # type: ignore[arg-type]

@@ -48,14 +48,14 @@ class DescentRun(Run):
     def step(self) -> tuple[float, dict[str, float]]:
         """One search along the gradient."""
         here = self.here
-        steepest = float(here.slope.abs().max())
+        steepest = float(here.gradient.abs().max())
         length = self.length or self.rule.first / max(steepest, 1e-30)
         length = min(length, self.rule.longest / max(steepest, 1e-30))
-        found = backtrack(self.landscape, here, -here.slope, length)
+        found = backtrack(self.landscape, here, -here.gradient, length)
         if found.place is None:
             self.stalled = True
         else:
-            self.length, self.here = remembered(here, -here.slope, found), found.place
+            self.length, self.here = remembered(here, -here.gradient, found), found.place
         return here.cost, here.values
 
     def finish(self) -> Transform:

@@ -66,7 +66,7 @@ class GaussNewton(Optimiser):
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """Cost, slope (P,) and curvature (P, P) at one point (P,)."""
+    """Cost, gradient (P,) and curvature (P, P) at one point (P,)."""
 
     point: np.ndarray
     values: dict[str, float]
@@ -89,16 +89,16 @@ class GaussNewtonRun(Run):
     def step(self) -> tuple[float, dict[str, float]]:
         """Solve the damped equations, with more damping until the cost falls."""
         here = self.here
-        cost, slope, curvature = here.normal
+        cost, gradient, curvature = here.normal
         if not np.isfinite(cost):
             return cost, here.values
         stiffness = np.diag(curvature)
         floor = 1e-9 * stiffness.mean() + 1e-30  # where nothing is seen of a parameter
         for _ in range(TRIALS):
             damped = curvature + np.diag(self.damping * stiffness + floor)
-            move = -np.linalg.solve(damped, slope)
+            move = -np.linalg.solve(damped, gradient)
             move *= min(1.0, self.rule.longest / max(float(np.linalg.norm(move)), 1e-30))
-            promised = -float(slope @ move + 0.5 * move @ curvature @ move)
+            promised = -float(gradient @ move + 0.5 * move @ curvature @ move)
             if promised <= WORTH * cost:
                 break
             there = self._look(here.point + move)
@@ -117,9 +117,9 @@ class GaussNewtonRun(Run):
     def _look(self, point: np.ndarray) -> _Place:
         self.map.move(point)
         size = len(point)
-        cost, slope, curvature = 0.0, np.zeros(size), np.zeros((size, size))
+        cost, gradient, curvature = 0.0, np.zeros(size), np.zeros((size, size))
         values: dict[str, float] = {}
-        chain = self.map.slopes()
+        chain = self.map.jacobian()
         for weight, name, fixed, moving in self.pairs:
             to_moving, here = moving.grid.inverse, fixed.grid.affine
             index = (to_moving @ self.map.transform.numpy() @ here)[:-1]
@@ -130,9 +130,9 @@ class GaussNewtonRun(Run):
             by_entry = by_entry.reshape(-1, size)
             values[name] = normal.cost
             cost += weight * normal.cost
-            slope += weight * by_entry.T @ normal.gradient
+            gradient += weight * by_entry.T @ normal.gradient
             curvature += weight * by_entry.T @ normal.curvature @ by_entry
-        return _Place(point, values, Normal(cost, slope, curvature))
+        return _Place(point, values, Normal(cost, gradient, curvature))
 
     def _weight(self, fixed: Image, moving: Image, index: np.ndarray) -> torch.Tensor:
         """Masks of both images on the fixed grid, (B, 1, *S); ones where there are none."""

@@ -38,7 +38,7 @@ class LBFGS(Optimiser):
 
 
 class LBFGSRun(Run):
-    """State of `LBFGS`: the last place, and pairs of (move, change of slope)."""
+    """State of `LBFGS`: the last place, and pairs of (move, change of gradient)."""
 
     def __init__(self, rule: LBFGS, problem: Problem):
         self.rule, self.problem = rule, problem
@@ -49,9 +49,9 @@ class LBFGSRun(Run):
     def step(self) -> tuple[float, dict[str, float]]:
         """One search along the quasi-Newton direction."""
         here = self.here
-        direction = -self._curved(here.slope)
-        if float(here.slope @ direction) >= 0:
-            self.pairs, direction = [], -here.slope
+        direction = -self._curved(here.gradient)
+        if float(here.gradient @ direction) >= 0:
+            self.pairs, direction = [], -here.gradient
         size = float(direction.norm())
         if size < 1e-12:
             self.stalled = True
@@ -63,7 +63,7 @@ class LBFGSRun(Run):
             self.stalled = found.flat or not self.pairs
             self.pairs = []
         else:
-            self._remember(found.place.point - here.point, found.place.slope - here.slope)
+            self._remember(found.place.point - here.point, found.place.gradient - here.gradient)
             self.here = found.place
         return here.cost, here.values
 
@@ -76,15 +76,15 @@ class LBFGSRun(Run):
         if float(move @ change) > 1e-10 * float(move.norm() * change.norm()):
             self.pairs = [*self.pairs, (move, change)][-self.rule.memory :]
 
-    def _curved(self, slope: Tensor) -> Tensor:
+    def _curved(self, gradient: Tensor) -> Tensor:
         weights = []
         for move, change in reversed(self.pairs):
-            weight = (move @ slope) / (move @ change)
-            slope = slope - weight * change
+            weight = (move @ gradient) / (move @ change)
+            gradient = gradient - weight * change
             weights.append(weight)
         if self.pairs:
             move, change = self.pairs[-1]
-            slope = slope * (move @ change) / (change @ change)
+            gradient = gradient * (move @ change) / (change @ change)
         for (move, change), weight in zip(self.pairs, reversed(weights), strict=True):
-            slope = slope + move * (weight - (change @ slope) / (move @ change))
-        return slope
+            gradient = gradient + move * (weight - (change @ gradient) / (move @ change))
+        return gradient

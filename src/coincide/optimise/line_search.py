@@ -22,13 +22,13 @@ class Place:
         point: Every parameter of the transform, (P,) float64.
         cost: Value of the objective.
         values: Value of every term.
-        slope: Derivative of the objective by `point`, (P,).
+        gradient: Derivative of the objective by `point`, (P,).
     """
 
     point: Tensor
     cost: float
     values: dict[str, float]
-    slope: Tensor
+    gradient: Tensor
 
 
 class Landscape:
@@ -55,8 +55,8 @@ class Landscape:
         """Move the transform to a point and look."""
         self.move(point)
         cost, values = self.ask()
-        slopes = torch.autograd.grad(cost, self.parameters)
-        return Place(point, float(cost.detach()), values, _flat(slopes))
+        gradients = torch.autograd.grad(cost, self.parameters)
+        return Place(point, float(cost.detach()), values, _flat(gradients))
 
     def move(self, point: Tensor) -> None:
         """Give the transform the parameters of a point."""
@@ -94,7 +94,7 @@ def backtrack(landscape: Landscape, here: Place, direction: Tensor, length: floa
     References:
         Armijo (1966), doi:10.2140/pjm.1966.16.1.
     """
-    fall = float(here.slope @ direction)
+    fall = float(here.gradient @ direction)
     for _ in range(TRIALS):
         if -length * fall < ROUNDING * abs(here.cost):
             return Found(None, length, flat=True)
@@ -113,7 +113,7 @@ def remembered(here: Place, direction: Tensor, found: Found) -> float:
     becomes steeper.
     """
     assert found.place is not None
-    before, after = float(here.slope @ direction), float(found.place.slope @ direction)
+    before, after = float(here.gradient @ direction), float(found.place.gradient @ direction)
     if after >= before * (1 - 1 / GROWTH):
         return found.length * before / (before - after)
     return found.length * GROWTH
@@ -132,7 +132,7 @@ def sharpened(
         most: Largest multiple of `direction` allowed.
     """
     assert found.place is not None
-    left = abs(float(found.place.slope @ direction) / float(here.slope @ direction))
+    left = abs(float(found.place.gradient @ direction) / float(here.gradient @ direction))
     if left < TURNED:
         return found
     length = min(most, remembered(here, direction, found))

@@ -39,7 +39,7 @@ class LinearMap:
             parameter.data.copy_(part.view_as(parameter))
             start += parameter.numel()
 
-    def slopes(self) -> np.ndarray:
+    def jacobian(self) -> np.ndarray:
         """Derivative of the upper rows of the matrix by the parameters, (D, D+1, P)."""
         entries = self.transform.matrix()[0, :-1]
         rows = [

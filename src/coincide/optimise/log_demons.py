@@ -10,7 +10,7 @@ from coincide.kernels.update import compose
 from coincide.optimise.demons_pair import SHARES, Pair, flowed, one_of
 from coincide.optimise.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
-from coincide.space.grid import applied
+from coincide.space.grid import transform_vectors
 from coincide.space.shapes import Field
 from coincide.transforms.velocity import Velocity
 
@@ -67,7 +67,7 @@ class LogDemonsRun(Run):
         self.rule, self.problem = rule, problem
         self.pair = Pair(problem, rule.step, SHARES[rule.forces])
         field = problem.transform.field.detach()  # type: ignore[union-attr]
-        self.velocity: Field = applied(self.pair.grid.inverse[:-1, :-1], field)
+        self.velocity: Field = transform_vectors(self.pair.grid.inverse[:-1, :-1], field)
         self.best, self.lowest = self.velocity, math.inf
         self.there, self.back = (torch.empty_like(self.velocity) for _ in range(2))
 
@@ -88,7 +88,7 @@ class LogDemonsRun(Run):
     def finish(self) -> Velocity:
         """The velocity of the lowest cost, in millimetres."""
         grid, start = self.pair.grid, self.problem.transform
-        world = applied(grid.affine[:-1, :-1], self.best)
+        world = transform_vectors(grid.affine[:-1, :-1], self.best)
         return Velocity(start.spacing, field=world, grid=grid)  # type: ignore[arg-type]
 
 

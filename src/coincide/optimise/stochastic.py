@@ -87,15 +87,15 @@ class StochasticRun(Run):
         if self.last is None:
             self.cost, self.values = place.cost, place.values
         else:
-            self.time = max(0.0, self.time + later(-_cosine(place.slope, self.last.slope)))
+            self.time = max(0.0, self.time + later(-_cosine(place.gradient, self.last.gradient)))
             self.cost = KEPT * self.cost + (1 - KEPT) * place.cost
             self.values = {
                 name: KEPT * mean + (1 - KEPT) * place.values[name]
                 for name, mean in self.values.items()
             }
-        length = min(self.gain, self.limit / max(float(place.slope.norm()), 1e-30))
+        length = min(self.gain, self.limit / max(float(place.gradient.norm()), 1e-30))
         length *= (DELAY / (DELAY + self.time)) ** self.rule.decay
-        self.point, self.last = self.point - length * place.slope, place
+        self.point, self.last = self.point - length * place.gradient, place
         return self.cost, self.values
 
     def finish(self) -> Transform:
@@ -117,30 +117,30 @@ class StochasticRun(Run):
 
     def _gain(self) -> tuple[float, float]:
         """The factor of first steps, and how long a step of the parameters may be."""
-        slopes = [self.landscape.at(self.point).slope for _ in range(TRIED)]
-        reaches = [self._reach(slope) for slope in slopes]
+        gradients = [self.landscape.at(self.point).gradient for _ in range(TRIED)]
+        reaches = [self._reach(gradient) for gradient in gradients]
         if max(reaches) == 0:
             return 0.0, 0.0
         longest = self.rule.longest
         limit = min(
-            longest * float(s.norm()) / r for s, r in zip(slopes, reaches, strict=True) if r
+            longest * float(s.norm()) / r for s, r in zip(gradients, reaches, strict=True) if r
         )
         # the share of the gradient that does not depend on the subset, by two moments
-        together = float(torch.stack(slopes).sum(0).square().sum())
-        alone = sum(float(slope.square().sum()) for slope in slopes)
+        together = float(torch.stack(gradients).sum(0).square().sum())
+        alone = sum(float(gradient.square().sum()) for gradient in gradients)
         steady = max((together / alone - 1) / (TRIED - 1), 0.0)
         return steady * longest / max(reaches), limit
 
-    def _reach(self, slope: Tensor) -> float:
+    def _reach(self, gradient: Tensor) -> float:
         """How far any voxel of a lattice moves for a unit step along a gradient, mm."""
-        largest = float(slope.abs().max())
+        largest = float(gradient.abs().max())
         if largest == 0:
             return 0.0
         grid = self.problem.fixed.grid.shrink(self.factors)
         fields = []
         with torch.no_grad():
             for step in (0.0, PROBE / largest):
-                self.landscape.move(self.point - step * slope)
+                self.landscape.move(self.point - step * gradient)
                 fields.append(self.problem.transform.displacement(grid).clone())
         return float((fields[1] - fields[0]).norm(dim=1).max()) * largest / PROBE
 

@@ -10,10 +10,10 @@ from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, force, largest
 from coincide.kernels.warp import warp
 from coincide.objective import Penalty, Similarity
-from coincide.optimise.evenness import widened
 from coincide.optimise.optimiser import Optimiser, Problem, Run
+from coincide.optimise.roughness import widened
 from coincide.registry import named
-from coincide.space.grid import applied
+from coincide.space.grid import transform_vectors
 from coincide.space.image import Image
 from coincide.space.sampling import resample
 from coincide.space.shapes import Field
@@ -42,8 +42,8 @@ class SyN(Optimiser):
         step: Longest move of one update of a half, voxels of the level (> 0).
         update: Standard deviation of the Gaussian on each update, voxels of the level.
         field: Standard deviation of the Gaussian on each half, voxels of the level.
-        calm: How many times as wide both Gaussians are where the difference of the halves is even,
-            see `compositive` (>= 1).
+        adaptive: How many times as wide both Gaussians are where the difference of the halves is
+            even, see `compositive` (>= 1).
 
     References:
         Avants et al. (2008), doi:10.1016/j.media.2007.06.004.
@@ -52,11 +52,13 @@ class SyN(Optimiser):
     step: float = 0.5
     update: float = 2.0
     field: float = 0.7
-    calm: float = 1.0
+    adaptive: float = 1.0
 
     def __post_init__(self):
-        if self.calm < 1:
-            raise ValueError(f"calm widens the Gaussians, so it is 1 or more, not {self.calm}")
+        if self.adaptive < 1:
+            raise ValueError(
+                f"adaptive widens the Gaussians, so it is 1 or more, not {self.adaptive}"
+            )
 
     def start(self, problem: Problem) -> "SyNRun":
         """Begin on a level."""
@@ -88,11 +90,11 @@ class SyNRun(Run):
         self.unit, self.ratio = grid.finest, grid.fineness
         start = problem.transform
         halves = torch.cat([start.fixed_half.detach(), start.moving_half.detach()])  # type: ignore[list-item]
-        self.halves: Field = applied(np.linalg.inv(self.scale), halves)
+        self.halves: Field = transform_vectors(np.linalg.inv(self.scale), halves)
         self.wider, self.note = 1.0, ""
-        if rule.calm > 1:
+        if rule.adaptive > 1:
             first, second = halves.chunk(2)
-            self.wider, self.note = widened(rule.calm, second - first, grid)
+            self.wider, self.note = widened(rule.adaptive, second - first, grid)
         self.best, self.lowest = self.halves, math.inf
         # the halves now, the best so far, and the next
         self.buffers = self.halves, torch.empty_like(self.halves), torch.empty_like(self.halves)
@@ -130,7 +132,7 @@ class SyNRun(Run):
 
     def finish(self) -> Symmetric:
         """The halves of the lowest cost, in millimetres."""
-        fixed, moving = applied(self.scale, self.best).chunk(2)
+        fixed, moving = transform_vectors(self.scale, self.best).chunk(2)
         start = self.problem.transform
         return Symmetric(
             start.spacing,  # type: ignore[arg-type]
@@ -162,14 +164,16 @@ class SyNRun(Run):
         other = Image(data.roll(len(here), 0), images.grid)
         data.requires_grad_()
         value = term.compare(other, Image(data, images.grid, both)).sum()
-        (slope,) = torch.autograd.grad(value, data)
-        force(slope, data.detach(), np.linalg.inv(self.metric), out=self.force)
+        (gradient,) = torch.autograd.grad(value, data)
+        force(gradient, data.detach(), np.linalg.inv(self.metric), out=self.force)
         return float(value.detach()) / len(data)
 
     def _penalty(self, term: Penalty, weight: float) -> float:
         problem = self.problem
-        trial = Displacement(field=applied(self.scale, self.halves), grid=problem.fixed.grid)
+        trial = Displacement(
+            field=transform_vectors(self.scale, self.halves), grid=problem.fixed.grid
+        )
         value = term(problem.alignment(trial)).sum()
-        (slope,) = torch.autograd.grad(value, trial.field)
-        self.total.sub_(applied(np.linalg.inv(self.scale), slope), alpha=weight)
-        return 2 * float(value.detach()) / len(slope)
+        (gradient,) = torch.autograd.grad(value, trial.field)
+        self.total.sub_(transform_vectors(np.linalg.inv(self.scale), gradient), alpha=weight)
+        return 2 * float(value.detach()) / len(gradient)

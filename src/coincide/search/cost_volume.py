@@ -12,7 +12,7 @@ from coincide.kernels.cost_volume import blurred, cost_volume
 from coincide.objective import Similarity
 from coincide.registry import build
 from coincide.search.lattice import Lattice
-from coincide.space.grid import Grid, applied
+from coincide.space.grid import Grid, transform_vectors
 from coincide.space.image import Image
 from coincide.space.pyramid import at
 from coincide.space.sampling import resample
@@ -55,18 +55,20 @@ class CostVolume:
             pull: p, 1/mm².
         """
         lattice, dim = self.lattice, self.lattice.grid.dim
-        goal = applied(lattice.grid.inverse[:-1, :-1], goal)
+        goal = transform_vectors(lattice.grid.inverse[:-1, :-1], goal)
         aim = np.zeros((len(self.lifted), 3), np.float32)
         aim[:, 3 - dim :] = goal[0].flatten(1).T.numpy()
         metric = lattice.metric.astype(np.float32)
         out = best(self.lifted, lattice.places, lattice.lengths, aim @ metric, pull)
         found = torch.from_numpy(np.ascontiguousarray(out[:, 3 - dim :].T))
-        return applied(lattice.grid.affine[:-1, :-1], found.reshape(goal.shape))
+        return transform_vectors(lattice.grid.affine[:-1, :-1], found.reshape(goal.shape))
 
     def at(self, field: Field) -> float:
         """Mean cost of displacements (1, D, *N), mm, to the nearest shift."""
         lattice = self.lattice
-        index = applied(lattice.grid.inverse[:-1, :-1], field)[0].flatten(1).round().long()
+        index = (
+            transform_vectors(lattice.grid.inverse[:-1, :-1], field)[0].flatten(1).round().long()
+        )
         where = torch.zeros_like(index[0])
         for along, r, count in zip(index, lattice.radius, lattice.shifts, strict=True):
             where = where * count + (along + r).clamp(0, 2 * r)

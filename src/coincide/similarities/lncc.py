@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from coincide.kernels.lncc import decorrelation
-from coincide.kernels.spans import seen
+from coincide.kernels.spans import support
 from coincide.objective import Similarity
 from coincide.registry import named
 from coincide.space.image import Image
@@ -49,11 +49,11 @@ class LNCC(Similarity):
         """The image with mean 0 and variance 1."""
         return image.standardised()
 
-    def seen(self, fixed: Image) -> np.ndarray | None:
+    def support(self, fixed: Image) -> np.ndarray | None:
         """What is near enough to more than background: elsewhere no correlation changes."""
         if fixed.data.device.type != "cpu":
             return None
-        return seen(fixed.data, self._radius(fixed))
+        return support(fixed.data, self._radius(fixed))
 
     def compare(self, fixed: Image, warped: Image) -> PerPair:
         """Cost, (B,)."""

@@ -155,6 +155,6 @@ def tensor(affine: np.ndarray, like: Tensor) -> Tensor:
     return torch.as_tensor(np.array(affine), dtype=like.dtype, device=like.device)
 
 
-def applied(matrix: np.ndarray, field: Tensor) -> Tensor:
+def transform_vectors(matrix: np.ndarray, field: Tensor) -> Tensor:
     """A (D, D) matrix of the geometry applied to every vector of (B, D, *S)."""
     return (tensor(matrix, field) @ field.flatten(2)).view(field.shape)

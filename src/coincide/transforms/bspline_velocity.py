@@ -8,7 +8,7 @@ from coincide.space.shapes import Field, Points
 from coincide.transforms.bspline import BSpline
 from coincide.transforms.derivatives import hessian_at, jacobian_at, without_hessian
 from coincide.transforms.parameter import frozen_like
-from coincide.transforms.sampled import carried, shifted, shifted_jacobian
+from coincide.transforms.sampled import composed, displaced, displaced_jacobian
 from coincide.transforms.transform import Transform
 from coincide.transforms.velocity import integrated
 
@@ -48,11 +48,11 @@ class BSplineVelocity(Transform):
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
-        return shifted(points, self.integrated(), self._integration())
+        return displaced(points, self.integrated(), self._integration())
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
-        return carried(self.integrated(), self._integration(), grid, inner)
+        return composed(self.integrated(), self._integration(), grid, inner)
 
     def inverse(self) -> "BSplineVelocity":
         """The flow backwards in time."""
@@ -82,7 +82,7 @@ class BSplineVelocity(Transform):
 @jacobian_at.register
 def _(transform: BSplineVelocity, points: Points) -> Tensor:
     own = transform._integration()
-    return shifted_jacobian(points, transform.integrated(), own)
+    return displaced_jacobian(points, transform.integrated(), own)
 
 
 @hessian_at.register

@@ -11,11 +11,11 @@ from torch.autograd.function import once_differentiable
 from coincide.kernels.invert import invert as solved_by_iteration
 from coincide.kernels.warp import warp
 from coincide.registry import named
-from coincide.space.grid import Grid, applied
+from coincide.space.grid import Grid, transform_vectors
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import jacobian_at
 from coincide.transforms.parameter import frozen_like
-from coincide.transforms.sampled import Sampled, carried, shifted, shifted_jacobian
+from coincide.transforms.sampled import Sampled, composed, displaced, displaced_jacobian
 
 
 @named("displacement")
@@ -32,12 +32,12 @@ class Displacement(Sampled):
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
-        return points if self.grid is None else shifted(points, self.field, self.grid)
+        return points if self.grid is None else displaced(points, self.field, self.grid)
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
         own = self._placed()
-        return carried(self.field, own, grid, inner)
+        return composed(self.field, own, grid, inner)
 
     def inverse(self) -> "Displacement":
         """Numerical inverse on the same grid; see `inverted`."""
@@ -50,7 +50,7 @@ def _(transform: Displacement, points: Points) -> Tensor:
     if transform.grid is None:
         dim = points.shape[2]
         return torch.eye(dim, dtype=points.dtype, device=points.device).expand(*points.shape, dim)
-    return shifted_jacobian(points, transform.field, transform.grid)
+    return displaced_jacobian(points, transform.field, transform.grid)
 
 
 def invert(
@@ -68,9 +68,9 @@ def invert(
         The inverse displacement w on the same grid, mm, and its residual |w + u(y + w)| in voxels,
         (B, 1, *S).
     """
-    voxels = applied(grid.inverse[:-1, :-1], field.detach())
+    voxels = transform_vectors(grid.inverse[:-1, :-1], field.detach())
     inverse, residual = solved_by_iteration(voxels, steps, tolerance)
-    return applied(grid.affine[:-1, :-1], inverse), residual
+    return transform_vectors(grid.affine[:-1, :-1], inverse), residual
 
 
 def inverted(field: Field, grid: Grid, *, steps: int = 40, tolerance: float = 0.003) -> Field:

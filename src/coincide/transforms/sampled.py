@@ -51,15 +51,15 @@ class Sampled(Transform):
         return self.grid
 
 
-def shifted(points: Points, field: Field, own: Grid) -> Points:
+def displaced(points: Points, field: Field, own: Grid) -> Points:
     """X + u(x) at points (B, P, D), mm, for the field u on its `own` grid."""
     points = points.expand(max(len(points), len(field)), *points.shape[1:])
     shift, _ = sample(Image(field, own), points)
     return points + shift
 
 
-def shifted_jacobian(points: Points, field: Field, own: Grid) -> Tensor:
-    """Derivative of `shifted` by the points, (B, P, D, D); differentiable in field and points.
+def displaced_jacobian(points: Points, field: Field, own: Grid) -> Tensor:
+    """Derivative of `displaced` by the points, (B, P, D, D); differentiable in field and points.
 
     Between two voxels the field changes by their difference; on a voxel, by that to the next.
     """
@@ -96,7 +96,7 @@ def _(transform: Sampled, points: Points) -> Tensor:  # noqa: ARG001
     raise without_hessian(transform)
 
 
-def carried(field: Field, own: Grid, grid: Grid, inner: Field | None) -> Field:
+def composed(field: Field, own: Grid, grid: Grid, inner: Field | None) -> Field:
     """inner(x) + u(x + inner(x)) at the voxels of `grid`, for the field u on its `own` grid."""
     if inner is None and grid == own:
         return field

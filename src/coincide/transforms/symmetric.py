@@ -9,7 +9,7 @@ from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, jacobian_at, without_hessian
 from coincide.transforms.displacement import inverted
 from coincide.transforms.parameter import frozen_like, laid_out, set_parameter
-from coincide.transforms.sampled import carried, shifted, shifted_jacobian, upsampled
+from coincide.transforms.sampled import composed, displaced, displaced_jacobian, upsampled
 from coincide.transforms.transform import Transform
 
 TOLERANCE = 3e-5  # voxels; as far as float32 goes, so that the map forgets where it stopped
@@ -58,12 +58,12 @@ class Symmetric(Transform):
         """Moved points, (B, P, D) mm."""
         if self.grid is None:
             return points
-        return shifted(shifted(points, self.middle(), self.grid), self.moving_half, self.grid)
+        return displaced(displaced(points, self.middle(), self.grid), self.moving_half, self.grid)
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
         own = self._placed()
-        return carried(self.moving_half, own, grid, carried(self.middle(), own, grid, inner))
+        return composed(self.moving_half, own, grid, composed(self.middle(), own, grid, inner))
 
     def middle(self) -> Field:
         """Displacement from the fixed world to the middle, mm, (B, D, *S) on the grid."""
@@ -110,9 +110,9 @@ class Symmetric(Transform):
 def _(transform: Symmetric, points: Points) -> Tensor:
     own = transform._placed()
     middle = transform.middle()
-    inner = shifted_jacobian(points, middle, own)
-    there = shifted(points, middle, own)
-    return shifted_jacobian(there, transform.moving_half, own) @ inner
+    inner = displaced_jacobian(points, middle, own)
+    there = displaced(points, middle, own)
+    return displaced_jacobian(there, transform.moving_half, own) @ inner
 
 
 @hessian_at.register

@@ -10,7 +10,7 @@ from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import jacobian_at
 from coincide.transforms.parameter import frozen_like
-from coincide.transforms.sampled import Sampled, carried, shifted, shifted_jacobian
+from coincide.transforms.sampled import Sampled, composed, displaced, displaced_jacobian
 
 
 @named("velocity")
@@ -37,11 +37,11 @@ class Velocity(Sampled):
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
-        return points if self.grid is None else shifted(points, self.integrated(), self.grid)
+        return points if self.grid is None else displaced(points, self.integrated(), self.grid)
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
-        return carried(self.integrated(), self._placed(), grid, inner)
+        return composed(self.integrated(), self._placed(), grid, inner)
 
     def inverse(self) -> "Velocity":
         """The flow backwards in time."""
@@ -52,7 +52,7 @@ class Velocity(Sampled):
 @jacobian_at.register
 def _(transform: Velocity, points: Points) -> Tensor:
     own = transform._placed()
-    return shifted_jacobian(points, transform.integrated(), own)
+    return displaced_jacobian(points, transform.integrated(), own)
 
 
 def integrated(velocity: Field, grid: Grid) -> Field:

@@ -33,7 +33,7 @@ def widened(spans: np.ndarray, length: int, reach: tuple[int, ...]) -> np.ndarra
     return out
 
 
-def seen(volume: Volume, radius: tuple[int, ...]) -> np.ndarray:
+def support(volume: Volume, radius: tuple[int, ...]) -> np.ndarray:
     """What the windows see that see more than background, in all images and channels.
 
     Args:

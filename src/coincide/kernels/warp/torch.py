@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coincide.space.grid import applied, tensor
+from coincide.space.grid import tensor, transform_vectors
 from coincide.space.shapes import Field, Volume
 
 GRADIENTS = {
@@ -69,7 +69,7 @@ def force_along(
     with torch.enable_grad():
         values, _ = warp(volume.detach(), moved, np.eye(dim, dim + 1), np.eye(dim))
     (toward,) = torch.autograd.grad(values, moved, gradient)
-    return torch.mul(applied(metric, toward), -1, out=out)
+    return torch.mul(transform_vectors(metric, toward), -1, out=out)
 
 
 def positions(index: Tensor, shape: tuple[int, ...]) -> Tensor:
