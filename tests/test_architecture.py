@@ -1,13 +1,13 @@
 import ast
 import inspect
-import pkgutil
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 
-import pytest
 from torch import nn
 
 import coincide
@@ -57,8 +57,8 @@ DOORS = {("space.image", "files"), ("transforms.transform", "files")}
 NOWHERE_NAMES = {"utils", "core", "common", "helpers", "base", "misc"}
 LAZY = ("matplotlib", "jinja2", "nilearn")
 
-every_module = pytest.mark.parametrize("module", MODULES)
-every_part = pytest.mark.parametrize("part", parts().values(), ids=parts())
+# compiled loops take flat arrays, and as many as they need
+COMPILED = re.compile(r"kernels\.(.+\.)?(loops|triton\w*)")
 
 
 def layer(module: str) -> int:
@@ -68,9 +68,14 @@ def layer(module: str) -> int:
     raise AssertionError(f"coincide.{module} stands in no room; give it a place in LAYERS")
 
 
+@cache
+def nodes(module: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(MODULES[module].read_text("utf-8"))))
+
+
 def imports(module: str) -> Iterator[str]:
     """Modules of the package that a module imports, also inside its functions."""
-    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+    for node in nodes(module):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("coincide."):
             name = str(node.module).removeprefix("coincide.")
             for alias in node.names:
@@ -83,73 +88,76 @@ def imports(module: str) -> Iterator[str]:
 
 
 def functions(module: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+    for node in nodes(module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
 
-@every_module
-def test_imports_point_one_way(module):
-    for other in imports(module):
-        room = other.split(".")[0]
-        if (module, room) not in DOORS:
-            assert layer(other) <= layer(module), f"coincide.{module} imports coincide.{other}"
+def arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    names = [a.arg for a in function.args.posonlyargs + function.args.args]
+    return len([n for n in names if n not in ("self", "cls", "ctx")]) + len(
+        function.args.kwonlyargs
+    )
 
 
-@every_module
-def test_a_module_is_short(module):
-    assert len(MODULES[module].read_text("utf-8").splitlines()) <= 300
+def test_imports_point_one_way():
+    wrong = [
+        f"coincide.{module} imports coincide.{other}"
+        for module in MODULES
+        for other in imports(module)
+        if (module, other.split(".")[0]) not in DOORS and layer(other) > layer(module)
+    ]
+    assert not wrong
 
 
-@every_module
-def test_a_module_is_named_after_what_it_holds(module):
-    assert not NOWHERE_NAMES & set(module.split("."))
+def test_modules_are_short():
+    long = [m for m, path in MODULES.items() if len(path.read_text("utf-8").splitlines()) > 300]
+    assert not long, "past 300 lines a module has become two"
 
 
-@every_module
-def test_nothing_takes_any_keyword(module):
-    loose = [f.name for f in functions(module) if f.args.kwarg is not None]
-    assert not loose, f"{loose} take any keyword; name the arguments"
+def test_modules_are_named_after_what_they_hold():
+    assert not [module for module in MODULES if NOWHERE_NAMES & set(module.split("."))]
 
 
-# compiled loops take flat arrays, and as many as they need
-COMPILED = re.compile(r"kernels\.(.+\.)?(loops|triton\w*)")
+def test_nothing_takes_any_keyword():
+    loose = [(m, f.name) for m in MODULES for f in functions(m) if f.args.kwarg is not None]
+    assert not loose, "name the arguments"
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if not COMPILED.fullmatch(m)])
-def test_at_most_eight_arguments(module):
-    for function in functions(module):
-        names = [a.arg for a in function.args.posonlyargs + function.args.args]
-        names = [n for n in names if n not in ("self", "cls", "ctx")]
-        assert len(names) + len(function.args.kwonlyargs) <= 8, function.name
+def test_functions_take_at_most_eight_arguments():
+    known = [module for module in MODULES if not COMPILED.fullmatch(module)]
+    assert not [(m, f.name) for m in known for f in functions(m) if arguments(f) > 8]
 
 
-def test_every_package_says_what_it_is_for_or_nothing():
-    for package in pkgutil.iter_modules([str(ROOT)]):
-        if package.ispkg:
-            assert (ROOT / package.name / "__init__.py").exists()
+def test_parts_explain_themselves():
+    silent = []
+    for name, part in parts().items():
+        text = inspect.getdoc(part) or ""
+        if not part.__doc__ or len(text.splitlines()[0]) <= 15:
+            silent.append(f"{name} does not say what it is for")
+        if "Args:" not in text and inspect.signature(part).parameters:
+            silent.append(f"{name} does not say what its arguments are")
+        if issubclass(part, Similarity | Penalty) and "$" not in text and "References:" not in text:
+            silent.append(f"{name} gives no equation, nor where it is printed")
+        if is_dataclass(part):
+            missing = [f.name for f in fields(part) if f"{f.name}:" not in text]
+            silent += [f"{name} does not explain {field}" for field in missing]
+    assert not silent
 
 
-@every_part
-def test_a_part_explains_itself(part):
-    text = inspect.getdoc(part) or ""
-    assert part.__doc__, f"{part.__name__} has no docstring"
-    assert "Args:" in text or not inspect.signature(part).parameters, "say what its Args are"
-    if issubclass(part, Similarity | Penalty):
-        assert "$" in text or "References:" in text, "give the equation or where it is printed"
+def test_parts_are_frozen_dataclasses_or_modules():
+    others = {name: part for name, part in parts().items() if not issubclass(part, nn.Module)}
+    assert not [name for name, part in others.items() if not part.__dataclass_params__.frozen]
 
 
-@every_part
-def test_a_part_is_a_frozen_dataclass_or_a_module(part):
-    if not issubclass(part, nn.Module):
-        assert part.__dataclass_params__.frozen
-
-
-@every_part
-def test_no_concrete_class_is_subclassed(part):
-    for parent in part.__mro__[1:]:
-        if parent.__module__.startswith("coincide."):
-            assert inspect.isabstract(parent), f"{part.__name__} inherits from {parent.__name__}"
+def test_no_concrete_class_is_subclassed():
+    wrong = [
+        f"{name} inherits from {parent.__name__}"
+        for name, part in parts().items()
+        for parent in part.__mro__[1:]
+        if parent.__module__.startswith("coincide.") and not inspect.isabstract(parent)
+    ]
+    assert not wrong
 
 
 def test_importing_the_package_leaves_the_slow_libraries_alone():

@@ -124,15 +124,6 @@ def test_a_part_is_looked_for_in_the_module_of_its_name():
     assert done.stdout.split() == ["True", "False"]
 
 
-@pytest.mark.parametrize("name", parts())
-def test_every_part_says_what_it_is_for(name):
-    text = PARTS[name].__doc__ or ""
-    assert len(text.splitlines()[0]) > 15
-    if is_dataclass(PARTS[name]) and fields(PARTS[name]):
-        for field in fields(PARTS[name]):
-            assert f"{field.name}:" in text
-
-
 def test_an_unknown_part_is_answered_with_those_that_are_known():
     with pytest.raises(ValueError, match=r"no part is called 'bendin'; known: .*bending.*mse"):
         build("mse + 0.1*bendin")

@@ -28,7 +28,9 @@ WHOLE = {"distance_map", "overlap"}  # compare label maps
 def given(name: str, batch: int = 1) -> dict[str, torch.Tensor]:
     """Everything that a term may be asked the gradient of, float64."""
     shape = GRID.shape
-    fixed, moving = (noise(shape, seed=s, sigma=1.5, batch=batch, dtype=torch.float64) for s in (0, 1))
+    fixed, moving = (
+        noise(shape, seed=s, sigma=1.5, batch=batch, dtype=torch.float64) for s in (0, 1)
+    )
     if name in WHOLE:
         fixed, moving = fixed > 0, moving > 0
     return {
