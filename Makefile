@@ -45,8 +45,12 @@ $(DOCS_READY): $(READY)
 	@$(BIN)/python -m pip install --quiet --group docs
 	@touch $@
 
+# One process for each core, with one thread each; the images are too small for more.
+# TESTS= runs those that take long as well, TESTS=triton the kernels for CUDA.
+TESTS := not slow
+test: export OMP_NUM_THREADS := 1
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto -m "$(TESTS)"
 
 lint: $(READY)
 	$(BIN)/ruff check src tests docs benchmarks conftest.py

@@ -52,9 +52,9 @@ def test_its_cost_and_slope_are_those_of_the_objective(dim, transform, cost):
 
 @pytest.mark.parametrize("transform", LINEAR)
 @pytest.mark.parametrize("dim", [2, 3])
-def test_the_slopes_of_a_matrix_are_finite_differences(dim, transform):
+def test_the_jacobian_of_a_matrix_are_finite_differences(dim, transform):
     entries = LinearMap(problem(dim, transform, "mse"), "it")
-    point, slopes = entries.point(), entries.slopes()
+    point, slopes = entries.point(), entries.jacobian()
     assert slopes.shape == (dim, dim + 1, len(point))
     for n in range(len(point)):
         ends = []

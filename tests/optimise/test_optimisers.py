@@ -62,9 +62,15 @@ def error(found: Transform, truth: Transform, grid: Grid, margin: int) -> np.nda
     return gap.norm(dim=1).flatten().numpy()
 
 
+def moved(name: str) -> tuple[str, ...]:
+    """Transforms to try an optimiser on: one optimiser moves all of them, the others two each."""
+    if name == "lbfgs":
+        return tuple(parts(Transform))
+    return TAKES.get(name, ("affine", "velocity"))[:2]
+
+
 @pytest.mark.parametrize(
-    ("name", "transform"),
-    [(name, t) for name in parts(Optimiser) for t in TAKES.get(name, parts(Transform))],
+    ("name", "transform"), [(name, t) for name in parts(Optimiser) for t in moved(name)]
 )
 @pytest.mark.parametrize("shape", [(32, 30), (20, 18, 16)], ids=["2-D", "3-D"])
 def test_every_optimiser_lowers_the_cost_of_every_transform_it_takes(name, shape, transform):

@@ -221,7 +221,7 @@ def test_the_gradient_of_a_displacement_is_finite_differences(name, dim, masked)
 
     def cost(step: float) -> torch.Tensor:
         transform.field.data = field + step * way
-        return part(Alignment(fixed, moving, transform, {part: (one, other)})).sum()
+        return part(Alignment(fixed, moving, transform, prepared={part: (one, other)})).sum()
 
     cost(0).backward()
     slope = float((transform.field.grad * way).sum())

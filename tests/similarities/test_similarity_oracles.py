@@ -35,7 +35,7 @@ from worlds import noise
 
 SHAPES = [(19, 23), (40, 9), (12, 11, 13), (6, 15, 9)]
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
-seeds = pytest.mark.parametrize("seed", range(3))
+seeds = pytest.mark.parametrize("seed", [0])
 
 
 def pair(shape, seed):

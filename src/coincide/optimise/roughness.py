@@ -54,7 +54,7 @@ def widened(adaptive: float, field: Field, grid: Grid) -> tuple[float, str]:
         grid: Of the field.
     """
     rough = max(roughness(field, grid), 1e-9)
-    share = float(np.clip(math.log(ROUGH / rough) / math.log(ROUGH / EVEN), 0, 1))
+    share = float(np.clip((math.log(ROUGH) - math.log(rough)) / math.log(ROUGH / EVEN), 0, 1))
     wider = adaptive**share
     return wider, f"even so far: smoothed {wider:.1f} times as widely" if wider > 1 else ""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from coincide.features.discrete import refuse_gradient
 from coincide.features.distance import signed_distance
 from coincide.kernels.difference import mean_square
 from coincide.objective import Similarity
@@ -54,6 +55,8 @@ class DistanceMap(Similarity):
 
     def prepared(self, fixed: Image, moving: Image) -> tuple[Image, Image]:
         """Distances of both maps to the surfaces of the same labels."""
+        for image in (fixed, moving):
+            refuse_gradient(image, "distance_map")
         one, other = bright(fixed), bright(moving)
         labels = self.labels or present(one)
         f, m = (signed_distance(i, labels, self.reach) for i in (one, other))

@@ -70,6 +70,6 @@ def windows(fixed: Image, warped: Image, bins: int, radius: float) -> tuple[Tens
     """
     spacing = [radius * float(r) for r in fixed.grid.fineness]
     tables = local_histogram(fixed.data, warped.data, warped.weight(), bins, spacing)
-    mass = tables.detach().sum((-1, -2))
+    mass = tables.sum((-1, -2))
     density = tables / mass.clamp_min(1e-12)[..., None, None]
     return density, mass / mass.sum(1, keepdim=True).clamp_min(1e-12)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from coincide.features.discrete import refuse_gradient
 from coincide.objective import Similarity
 from coincide.registry import named
 from coincide.space.image import Image
@@ -62,5 +63,10 @@ def present(image: Image) -> tuple[int, ...]:
 
 
 def indicators(image: Image, labels: tuple[int, ...]) -> Image:
-    """One image a label, 1 where the map has it and 0 elsewhere, (B, L, *S) float32."""
+    """One image a label, 1 where the map has it and 0 elsewhere, (B, L, *S) float32.
+
+    Raises:
+        ValueError: if the map needs a gradient, which it cannot have.
+    """
+    refuse_gradient(image, "overlap")
     return image.with_data(torch.cat([(image.data == value).float() for value in labels], 1))
