@@ -39,7 +39,7 @@ LAYERS = (
     ("foreground",),
     ("way",),
     ("search",),
-    ("optimise",),
+    ("optimisers",),
     ("initialise",),
     ("presets",),
     ("auto",),

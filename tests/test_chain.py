@@ -10,9 +10,9 @@ from coincide.files.itk import write_transform
 from coincide.foreground import foreground
 from coincide.initialise.align import Align
 from coincide.objective import objective
-from coincide.optimise.level import Level
-from coincide.optimise.loop import optimise
-from coincide.optimise.optimise import Optimise
+from coincide.optimisers.level import Level
+from coincide.optimisers.loop import optimise
+from coincide.optimisers.optimise import Optimise
 from coincide.penalties.inverse_consistency import InverseConsistency
 from coincide.presets.preset import PRESETS, Preset, read_ways
 from coincide.register import register

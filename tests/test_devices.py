@@ -9,8 +9,8 @@ from coincide.kernels.difference import mean_square_force
 from coincide.kernels.update import exponential
 from coincide.kernels.warp import force_along
 from coincide.objective import Penalty, Similarity, Term
-from coincide.optimise.level import Level
-from coincide.optimise.loop import optimise
+from coincide.optimisers.level import Level
+from coincide.optimisers.loop import optimise
 from coincide.presets.preset import PRESETS
 from coincide.register import register
 from coincide.registry import build, parts

@@ -12,7 +12,7 @@ from coincide.alignment import pulled
 from coincide.files.read import read_image, read_labels
 from coincide.kernels.smooth import gaussian
 from coincide.objective import objective
-from coincide.optimise.level import Level, filled
+from coincide.optimisers.level import Level, filled
 from coincide.presets.preset import PRESETS, Preset
 from coincide.register import register
 from coincide.registry import build

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 import pytest
 
 from coincide.objective import Objective, PairedTerm, Penalty, Similarity, objective
-from coincide.optimise.optimiser import Optimiser
+from coincide.optimisers.optimiser import Optimiser
 from coincide.presets.preset import read_ways
 from coincide.registry import PARTS, build, named, parts, written
 from coincide.search.search import Search

@@ -17,8 +17,8 @@ try:
     from coincide.files.itk import read_transform, write_transform
     from coincide.files.read import read_image, read_labels
     from coincide.files.write import write_image
-    from coincide.optimise.level import Level
-    from coincide.optimise.loop import LEVELS, optimise
+    from coincide.optimisers.level import Level
+    from coincide.optimisers.loop import LEVELS, optimise
     from coincide.output import save
     from coincide.presets.preset import PRESETS, Preset
     from coincide.register import register

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from coincide.initialise.contrast import same_contrast
-from coincide.optimise.level import Level, filled, overruled
-from coincide.optimise.optimise import Optimise, made
-from coincide.optimise.optimiser import Optimiser
+from coincide.optimisers.level import Level, filled, overruled
+from coincide.optimisers.optimise import Optimise, made
+from coincide.optimisers.optimiser import Optimiser
 from coincide.presets.preset import PRESETS
 from coincide.registry import build, named
 from coincide.transforms.transform import Transform

@@ -5,9 +5,9 @@ from typing import Any
 
 from coincide.auto import Auto, suited
 from coincide.initialise.align import Align
-from coincide.optimise.level import Level, filled, overruled
-from coincide.optimise.optimise import Optimise, made
-from coincide.optimise.settle import unfolded
+from coincide.optimisers.level import Level, filled, overruled
+from coincide.optimisers.optimise import Optimise, made
+from coincide.optimisers.settle import unfolded
 from coincide.registry import Ways
 from coincide.transforms.composite import Composite
 from coincide.transforms.linear import Linear

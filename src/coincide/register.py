@@ -16,8 +16,8 @@ from coincide.files.itk import read_transform
 from coincide.foreground import Foreground, foreground
 from coincide.objective import Objective, Term, absent
 from coincide.objective import objective as read_objective
-from coincide.optimise.optimiser import Optimiser
-from coincide.optimise.progress import progress
+from coincide.optimisers.optimiser import Optimiser
+from coincide.optimisers.progress import progress
 from coincide.presets.preset import Preset, read_ways
 from coincide.presets.preset import preset as find_preset
 from coincide.registration import Registration

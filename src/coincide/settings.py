@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from coincide.objective import objective as read_objective
-from coincide.optimise.level import Level
-from coincide.optimise.optimise import Optimise
+from coincide.optimisers.level import Level
+from coincide.optimisers.optimise import Optimise
 from coincide.presets.preset import Preset
 from coincide.registry import Ways, written
 from coincide.transforms.transform import Transform

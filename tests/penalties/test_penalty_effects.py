@@ -6,8 +6,8 @@ import torch
 
 from coincide.alignment import Alignment
 from coincide.objective import objective
-from coincide.optimise.level import Level
-from coincide.optimise.loop import optimise
+from coincide.optimisers.level import Level
+from coincide.optimisers.loop import optimise
 from coincide.penalties.inverse_consistency import InverseConsistency
 from coincide.penalties.rigidity import Rigidity
 from coincide.space.grid import Grid

@@ -10,8 +10,8 @@ from coincide.alignment import Alignment, pulled
 from coincide.features.binned import binned
 from coincide.features.distance import signed_distance
 from coincide.objective import Similarity
-from coincide.optimise.level import Level
-from coincide.optimise.loop import optimise
+from coincide.optimisers.level import Level
+from coincide.optimisers.loop import optimise
 from coincide.registry import build
 from coincide.similarities.correlation_ratio import CorrelationRatio
 from coincide.similarities.distance_map import DistanceMap

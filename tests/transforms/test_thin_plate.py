@@ -9,8 +9,8 @@ from scipy.interpolate import RBFInterpolator
 from coincide.alignment import pulled
 from coincide.files.itk import read_transform, write_transform
 from coincide.objective import objective
-from coincide.optimise.level import Level
-from coincide.optimise.loop import optimise
+from coincide.optimisers.level import Level
+from coincide.optimisers.loop import optimise
 from coincide.space.image import Image
 from coincide.transforms.thin_plate import ThinPlate
 from worlds import noise, oblique

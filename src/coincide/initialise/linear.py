@@ -13,9 +13,9 @@ from coincide.initialise.starts import Start, moments, starts
 from coincide.initialise.stretch import Stretch, stretch
 from coincide.kernels.warp import warp
 from coincide.objective import Objective, Similarity
-from coincide.optimise.lbfgs import LBFGS
-from coincide.optimise.level import Level
-from coincide.optimise.loop import optimise
+from coincide.optimisers.lbfgs import LBFGS
+from coincide.optimisers.level import Level
+from coincide.optimisers.loop import optimise
 from coincide.registration import Candidate, Step
 from coincide.similarities.ngf import NGF
 from coincide.space.image import Image

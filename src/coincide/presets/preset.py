@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from coincide.objective import Objective, Term
-from coincide.optimise.level import Level, filled
-from coincide.optimise.optimiser import Optimiser
+from coincide.optimisers.level import Level, filled
+from coincide.optimisers.optimiser import Optimiser
 from coincide.registry import Ways, build
 
 KEYS = ("about", "ways", "levels", "window")

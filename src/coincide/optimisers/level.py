@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from coincide.objective import Objective, Term
-from coincide.optimise.optimiser import Optimiser
+from coincide.optimisers.optimiser import Optimiser
 from coincide.registry import named, per_level
 from coincide.space.grid import Grid
 

@@ -5,8 +5,8 @@ import torch
 
 from coincide.alignment import pulled
 from coincide.files.read import read_image
-from coincide.optimise.level import Level
-from coincide.optimise.loop import optimise
+from coincide.optimisers.level import Level
+from coincide.optimisers.loop import optimise
 from coincide.registry import build
 from coincide.space.image import Image
 from coincide.synthetic.deformations import random_affine

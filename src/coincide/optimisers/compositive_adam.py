@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from coincide.optimise.compositive import Compositive, CompositiveRun
-from coincide.optimise.optimiser import Optimiser, Problem
+from coincide.optimisers.compositive import Compositive, CompositiveRun
+from coincide.optimisers.optimiser import Optimiser, Problem
 from coincide.registry import named
 from coincide.space.shapes import Field
 

@@ -13,9 +13,9 @@ from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, force, largest
 from coincide.kernels.warp import force_along, warp
 from coincide.objective import OnPair, Similarity, Term
-from coincide.optimise.optimiser import Optimiser, Problem, Run
-from coincide.optimise.roughness import widened
-from coincide.optimise.syn import SyN
+from coincide.optimisers.optimiser import Optimiser, Problem, Run
+from coincide.optimisers.roughness import widened
+from coincide.optimisers.syn import SyN
 from coincide.registry import named
 from coincide.space.grid import transform_vectors
 from coincide.space.image import Image

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from coincide.optimise.optimiser import Optimiser, Problem, Run
+from coincide.optimisers.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
 from coincide.transforms.transform import Transform
 

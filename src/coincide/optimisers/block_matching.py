@@ -8,8 +8,8 @@ from torch import Tensor
 
 from coincide.alignment import pulled
 from coincide.kernels.blocks import match_blocks
-from coincide.optimise.linear_map import LinearMap
-from coincide.optimise.optimiser import Optimiser, Problem, Run
+from coincide.optimisers.linear_map import LinearMap
+from coincide.optimisers.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
 from coincide.space.image import Image
 from coincide.transforms.transform import Transform

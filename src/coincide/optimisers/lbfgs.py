@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from coincide.optimise.line_search import Landscape, backtrack
-from coincide.optimise.optimiser import Optimiser, Problem, Run
+from coincide.optimisers.line_search import Landscape, backtrack
+from coincide.optimisers.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
 from coincide.transforms.transform import Transform
 

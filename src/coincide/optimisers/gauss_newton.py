@@ -9,8 +9,8 @@ import torch
 from coincide.kernels.normal import Normal, normal_equations
 from coincide.kernels.warp import warp
 from coincide.objective import Similarity
-from coincide.optimise.linear_map import LinearMap
-from coincide.optimise.optimiser import Optimiser, Problem, Run
+from coincide.optimisers.linear_map import LinearMap
+from coincide.optimisers.optimiser import Optimiser, Problem, Run
 from coincide.registry import named, parts
 from coincide.space.image import Image
 from coincide.transforms.transform import Transform

@@ -10,12 +10,12 @@ from scipy.spatial.transform import Rotation
 from coincide.alignment import Alignment, pulled
 from coincide.kernels.smooth import gaussian
 from coincide.objective import objective
-from coincide.optimise.compositive import Compositive
-from coincide.optimise.lbfgs import LBFGS
-from coincide.optimise.level import Level
-from coincide.optimise.loop import converged, optimise
-from coincide.optimise.optimiser import Optimiser, Problem
-from coincide.optimise.settle import unfold_field, unfolded
+from coincide.optimisers.compositive import Compositive
+from coincide.optimisers.lbfgs import LBFGS
+from coincide.optimisers.level import Level
+from coincide.optimisers.loop import converged, optimise
+from coincide.optimisers.optimiser import Optimiser, Problem
+from coincide.optimisers.settle import unfold_field, unfolded
 from coincide.registry import build, parts
 from coincide.space.grid import Grid
 from coincide.space.image import Image

@@ -3,8 +3,8 @@
 import copy
 from dataclasses import dataclass
 
-from coincide.optimise.level import Level
-from coincide.optimise.loop import optimise
+from coincide.optimisers.level import Level
+from coincide.optimisers.loop import optimise
 from coincide.registry import build, named
 from coincide.transforms.transform import Transform
 from coincide.way import Found, Pair, Watch, Way

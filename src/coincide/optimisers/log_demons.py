@@ -7,8 +7,8 @@ import torch
 
 from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose
-from coincide.optimise.demons_pair import SHARES, Pair, flowed, one_of
-from coincide.optimise.optimiser import Optimiser, Problem, Run
+from coincide.optimisers.demons_pair import SHARES, Pair, flowed, one_of
+from coincide.optimisers.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
 from coincide.space.grid import transform_vectors
 from coincide.space.shapes import Field

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from coincide.optimise.optimiser import Problem
+from coincide.optimisers.optimiser import Problem
 from coincide.transforms.linear import Linear
 
 

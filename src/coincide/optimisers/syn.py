@@ -10,8 +10,8 @@ from coincide.kernels.smooth import gaussian
 from coincide.kernels.update import compose, force, largest
 from coincide.kernels.warp import warp
 from coincide.objective import Penalty, Similarity
-from coincide.optimise.optimiser import Optimiser, Problem, Run
-from coincide.optimise.roughness import widened
+from coincide.optimisers.optimiser import Optimiser, Problem, Run
+from coincide.optimisers.roughness import widened
 from coincide.registry import named
 from coincide.space.grid import transform_vectors
 from coincide.space.image import Image

@@ -7,11 +7,11 @@ from test_optimisers import LINEAR, error, pair
 
 from coincide.alignment import Alignment
 from coincide.objective import objective
-from coincide.optimise.gauss_newton import GaussNewton, GaussNewtonRun
-from coincide.optimise.level import Level
-from coincide.optimise.linear_map import LinearMap
-from coincide.optimise.loop import optimise
-from coincide.optimise.optimiser import Problem
+from coincide.optimisers.gauss_newton import GaussNewton, GaussNewtonRun
+from coincide.optimisers.level import Level
+from coincide.optimisers.linear_map import LinearMap
+from coincide.optimisers.loop import optimise
+from coincide.optimisers.optimiser import Problem
 from coincide.registry import build
 from coincide.synthetic.deformations import random_affine
 from coincide.synthetic.phantoms import centred, textured

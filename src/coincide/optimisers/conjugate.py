@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from coincide.optimise.line_search import Landscape, backtrack, remembered, sharpened
-from coincide.optimise.optimiser import Optimiser, Problem, Run
+from coincide.optimisers.line_search import Landscape, backtrack, remembered, sharpened
+from coincide.optimisers.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
 from coincide.transforms.transform import Transform
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from coincide.optimise.settle import unfolded
+from coincide.optimisers.settle import unfolded
 from coincide.transforms.composite import Composite
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.jacobian import determinant

@@ -8,8 +8,8 @@ import numpy as np
 
 from coincide.objective import Objective, Term
 from coincide.objective import objective as read_objective
-from coincide.optimise.level import Level, halving, overruled
-from coincide.optimise.optimiser import Optimiser, Problem
+from coincide.optimisers.level import Level, halving, overruled
+from coincide.optimisers.optimiser import Optimiser, Problem
 from coincide.registration import Step
 from coincide.registry import build
 from coincide.space.image import Image

@@ -9,10 +9,10 @@ from scipy.optimize import minimize
 
 from coincide.alignment import Alignment
 from coincide.objective import Term, objective
-from coincide.optimise.level import Level
-from coincide.optimise.line_search import Landscape, Place, backtrack, remembered
-from coincide.optimise.loop import optimise
-from coincide.optimise.optimiser import Problem
+from coincide.optimisers.level import Level
+from coincide.optimisers.line_search import Landscape, Place, backtrack, remembered
+from coincide.optimisers.loop import optimise
+from coincide.optimisers.optimiser import Problem
 from coincide.registry import build
 from coincide.synthetic.phantoms import textured
 from coincide.transforms.transform import Transform

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from coincide.alignment import Alignment
-from coincide.optimise.level import Level
-from coincide.optimise.loop import optimise
+from coincide.optimisers.level import Level
+from coincide.optimisers.loop import optimise
 from coincide.space.image import Image
 from coincide.synthetic.deformations import smooth_displacement
 from coincide.synthetic.phantoms import textured

@@ -6,7 +6,7 @@ from coincide.kernels.demons import demons
 from coincide.kernels.update import exponential, largest
 from coincide.kernels.warp import warp
 from coincide.objective import Objective
-from coincide.optimise.optimiser import Problem
+from coincide.optimisers.optimiser import Problem
 from coincide.similarities.mse import MSE
 from coincide.space.grid import Grid
 from coincide.space.image import Image

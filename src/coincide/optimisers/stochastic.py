@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from coincide.alignment import Alignment
-from coincide.optimise.line_search import Landscape, Place
-from coincide.optimise.optimiser import Optimiser, Problem, Run
+from coincide.optimisers.line_search import Landscape, Place
+from coincide.optimisers.optimiser import Optimiser, Problem, Run
 from coincide.registry import named
 from coincide.space.grid import Grid
 from coincide.space.image import Image

@@ -7,10 +7,10 @@ import torch
 
 from coincide.alignment import Alignment
 from coincide.objective import objective
-from coincide.optimise.level import Level
-from coincide.optimise.log_demons import averaged
-from coincide.optimise.loop import optimise
-from coincide.optimise.settle import unfolded
+from coincide.optimisers.level import Level
+from coincide.optimisers.log_demons import averaged
+from coincide.optimisers.loop import optimise
+from coincide.optimisers.settle import unfolded
 from coincide.presets.preset import Preset
 from coincide.register import register
 from coincide.registry import build

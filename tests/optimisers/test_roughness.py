@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from coincide.alignment import Alignment
-from coincide.optimise.level import Level
-from coincide.optimise.loop import optimise
-from coincide.optimise.optimiser import Optimiser
-from coincide.optimise.roughness import widened
+from coincide.optimisers.level import Level
+from coincide.optimisers.loop import optimise
+from coincide.optimisers.optimiser import Optimiser
+from coincide.optimisers.roughness import widened
 from coincide.registry import build
 from coincide.space.grid import Grid
 from coincide.synthetic.deformations import smooth_displacement

@@ -10,10 +10,10 @@ from test_optimisers import error, pair
 
 from coincide.alignment import Alignment
 from coincide.objective import Similarity, objective
-from coincide.optimise.level import Level
-from coincide.optimise.loop import optimise
-from coincide.optimise.optimiser import Problem
-from coincide.optimise.stochastic import Stochastic, _thinned, later
+from coincide.optimisers.level import Level
+from coincide.optimisers.loop import optimise
+from coincide.optimisers.optimiser import Problem
+from coincide.optimisers.stochastic import Stochastic, _thinned, later
 from coincide.registry import build
 from coincide.space.image import Image
 from coincide.synthetic.deformations import random_affine

@@ -6,10 +6,10 @@ import torch
 from test_optimisers import error, pair
 
 from coincide.objective import objective
-from coincide.optimise.block_matching import BlockMatching, highest_variance, peaks
-from coincide.optimise.level import Level
-from coincide.optimise.loop import optimise
-from coincide.optimise.optimiser import Problem
+from coincide.optimisers.block_matching import BlockMatching, highest_variance, peaks
+from coincide.optimisers.level import Level
+from coincide.optimisers.loop import optimise
+from coincide.optimisers.optimiser import Problem
 from coincide.registry import build
 from coincide.space.grid import Grid
 from coincide.space.image import Image
