@@ -17,7 +17,12 @@ def signed_distance(image: Image, labels: tuple[int, ...], limit: float) -> Imag
         image: Label map (B, 1, *S) on a grid with perpendicular axes.
         labels: One channel of the result each.
         limit: Distance that is not exceeded, mm (> 0).
+
+    Raises:
+        ValueError: if the map has several channels.
     """
+    if image.data.shape[1] != 1:
+        raise ValueError(f"a label map has one channel, this has {image.data.shape[1]}")
     known = None if image.mask is None else (image.mask > 0).cpu().numpy()[:, 0]
     data = image.data.cpu().numpy()[:, 0]
     out = np.empty((len(data), len(labels), *image.grid.shape), np.float32)

@@ -1,7 +1,9 @@
 """Gradients: edges of an image, as feature images."""
 
 import torch
+from torch import Tensor
 
+from coincide.features.channels import of_each
 from coincide.space.filled import filled
 from coincide.space.image import Image
 from coincide.transforms.jacobian import gradient
@@ -13,14 +15,20 @@ def edge_tensor(image: Image, eta: float) -> Image:
     The border of a mask is no edge: outside it the image is filled from inside.
 
     Args:
-        image: (B, 1, *S) intensities.
-        eta: $\varepsilon$ as a fraction of the mean gradient magnitude where there is any.
+        image: (B, C, *S) intensities.
+        eta: $\varepsilon$ as a fraction of the mean gradient magnitude of a channel where there is
+            any.
 
     Returns:
-        (B, D(D+1)/2, *S); off-diagonal entries carry √2, so that squared differences of the
+        (B, C D(D+1)/2, *S); off-diagonal entries carry √2, so that squared differences of the
         channels sum to the Frobenius norm.
     """
-    slope = gradient(filled(image).data[:, :1], image.grid)[:, 0]
+    return of_each(image, lambda one: _edges(one, eta))
+
+
+def _edges(image: Image, eta: float) -> Tensor:
+    """Entries for images of one channel."""
+    slope = gradient(filled(image).data, image.grid)[:, 0]
     size = slope.square().sum(1, keepdim=True)
     weight = image.weight().to(size.dtype) * (size > 0)
     voxels = tuple(range(1, size.ndim))
@@ -32,7 +40,7 @@ def edge_tensor(image: Image, eta: float) -> Image:
         for a in range(image.dim)
         for b in range(a, image.dim)
     ]
-    return image.with_data(torch.stack(entries, 1))
+    return torch.stack(entries, 1)
 
 
 def edge_strength(image: Image) -> Image:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from coincide.features.channels import of_each
 from coincide.kernels.mind import descriptors
 from coincide.space.filled import filled
 from coincide.space.image import Image
@@ -28,9 +29,8 @@ def adjacent_pairs(dim: int, dilation: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def self_similarity(image: Image, first: np.ndarray, second: np.ndarray, radius: int) -> Image:
-    """Descriptors of the first channel, one channel for each pair of offsets; see `mind`.
+    """Descriptors of every channel, one for each pair of offsets; see `mind`.
 
     What a mask leaves out enters no patch: there the image is filled from inside.
     """
-    data = descriptors(filled(image).data[:, :1], first, second, radius, FLOOR)
-    return image.with_data(data)
+    return of_each(image, lambda one: descriptors(filled(one).data, first, second, radius, FLOOR))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from coincide.features.binned import binned
+from coincide.features.channels import mean_of_each
 from coincide.objective import Similarity
 from coincide.registry import named
 from coincide.space.image import Image
@@ -31,7 +32,7 @@ class CorrelationRatio(Similarity):
         bins: Number of bins of the fixed image, two of them empty on each side (8 or more).
 
     Shape:
-        `fixed.data` and `warped.data` (B, 1, *S) on one grid; returns (B,) in [0, 1].
+        `fixed.data` and `warped.data` (B, C, *S) on one grid; returns (B,) in [0, 1].
 
     Example:
         >>> bool(CorrelationRatio().compare(*[CorrelationRatio().prepare(image)] * 2) < 0.01)
@@ -48,7 +49,10 @@ class CorrelationRatio(Similarity):
         return binned(image, self.bins)
 
     def compare(self, fixed: Image, warped: Image) -> PerPair:
-        """Cost, (B,)."""
+        """Cost, (B,): the mean over channels."""
+        return mean_of_each(fixed, warped, self._of_one)
+
+    def _of_one(self, fixed: Image, warped: Image) -> PerPair:
         weight = warped.weight().double().flatten(1)
         count = weight.sum(1, keepdim=True).clamp_min(1e-12)
         values = warped.data.double().flatten(1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from coincide.features.binned import binned
+from coincide.features.channels import mean_of_each
 from coincide.kernels.local_histogram import local_histogram
 from coincide.objective import Similarity
 from coincide.registry import named
@@ -33,7 +34,7 @@ class LocalMI(Similarity):
         bins: Number of bins of each image, two of them padding on each side (8 or more).
 
     Shape:
-        `fixed.data` and `warped.data` (B, 1, *S) on one grid; returns (B,) at most 0.
+        `fixed.data` and `warped.data` (B, C, *S) on one grid; returns (B,) at most 0.
 
     Example:
         >>> bool(LocalMI().compare(*[LocalMI().prepare(image)] * 2) < 0)
@@ -52,7 +53,10 @@ class LocalMI(Similarity):
         return binned(image, self.bins)
 
     def compare(self, fixed: Image, warped: Image) -> PerPair:
-        """Cost, (B,)."""
+        """Cost, (B,): the mean over channels."""
+        return mean_of_each(fixed, warped, self._of_one)
+
+    def _of_one(self, fixed: Image, warped: Image) -> PerPair:
         p, mass = windows(fixed, warped, self.bins, self.radius)
         outer = p.sum(-1, keepdim=True) * p.sum(-2, keepdim=True)
         information = (p * ((p + 1e-16) / (outer + 1e-16)).log()).sum((-1, -2))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from coincide.features.binned import binned
+from coincide.features.channels import mean_of_each
 from coincide.objective import Similarity
 from coincide.registry import named
 from coincide.similarities.local_mi import windows
@@ -29,7 +30,7 @@ class LocalNMI(Similarity):
         bins: Number of bins of each image, two of them padding on each side (8 or more).
 
     Shape:
-        `fixed.data` and `warped.data` (B, 1, *S) on one grid; returns (B,) in [0, 1].
+        `fixed.data` and `warped.data` (B, C, *S) on one grid; returns (B,) in [0, 1].
 
     Example:
         >>> bool(LocalNMI().compare(*[LocalNMI().prepare(image)] * 2) < 0.7)
@@ -47,7 +48,10 @@ class LocalNMI(Similarity):
         return binned(image, self.bins)
 
     def compare(self, fixed: Image, warped: Image) -> PerPair:
-        """Cost, (B,)."""
+        """Cost, (B,): the mean over channels."""
+        return mean_of_each(fixed, warped, self._of_one)
+
+    def _of_one(self, fixed: Image, warped: Image) -> PerPair:
         p, mass = windows(fixed, warped, self.bins, self.radius)
         flat = p.flatten(0, 1)
         both = entropy(flat.flatten(1)).clamp_min(1e-12)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from coincide.features.binned import binned
+from coincide.features.channels import mean_of_each
 from coincide.kernels.histogram import joint_histogram
 from coincide.objective import Similarity
 from coincide.registry import named
@@ -24,7 +25,7 @@ class MI(Similarity):
         bins: Number of bins of each image, two of them padding on each side (8 or more).
 
     Shape:
-        `fixed.data` and `warped.data` (B, 1, *S) on one grid; returns (B,) at most 0.
+        `fixed.data` and `warped.data` (B, C, *S) on one grid; returns (B,) at most 0.
 
     Example:
         >>> bool(MI().compare(*[MI().prepare(image)] * 2) < 0)
@@ -41,7 +42,10 @@ class MI(Similarity):
         return binned(image, self.bins)
 
     def compare(self, fixed: Image, warped: Image) -> PerPair:
-        """Cost, (B,)."""
+        """Cost, (B,): the mean over channels."""
+        return mean_of_each(fixed, warped, self._of_one)
+
+    def _of_one(self, fixed: Image, warped: Image) -> PerPair:
         table = joint_histogram(fixed.data, warped.data, warped.weight(), self.bins)
         p = table / table.sum((1, 2), keepdim=True).clamp_min(1e-12)
         outer = p.sum(2, keepdim=True) * p.sum(1, keepdim=True)
