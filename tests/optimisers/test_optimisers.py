@@ -409,3 +409,67 @@ def test_the_image_of_a_level_is_the_blurred_image():
     levels = (Level(4, 1), Level(2, 1), Level(0, 1))
     optimise(fixed, moving, "rigid", objective="mse", optimiser=[Watching()] * 3, levels=levels)
     assert shapes == [((6, 6), (6, 6)), ((12, 12), (12, 12)), ((24, 24), (24, 24))]
+
+
+@every_optimiser
+def test_the_pairs_of_a_batch_are_optimised_as_if_each_were_alone(name):
+    transform = TAKES.get(name, ("affine",))[0]
+    pairs = [pair((20, 18), seed=s)[:2] for s in (0, 5)]
+    fixed, moving = (
+        Image(torch.cat([images[which].data for images in pairs]), pairs[0][0].grid)
+        for which in (0, 1)
+    )
+    settings = {"objective": "mse", "optimiser": name, "levels": (Level(2, 4), Level(1, 4))}
+    both = optimise(fixed, moving, transform, **settings)
+    points = fixed.grid.points()
+    for b, images in enumerate(pairs):
+        alone = optimise(*images, transform, **settings).transform
+        with torch.no_grad():
+            assert torch.equal(both.transform(points)[b], alone(points)[0])
+            field = alone.displacement(fixed.grid)
+            assert torch.equal(both.transform.displacement(fixed.grid)[b], field[0])
+
+
+def test_a_batch_may_begin_from_a_transform_of_as_many_pairs():
+    fixed = pair((20, 18))[0]
+    two = Image(fixed.data.repeat(2, 1, 1, 1), fixed.grid)
+    field = torch.zeros(2, 2, 20, 18)
+    field[1] = 3.0
+    start = Displacement(field=field, grid=fixed.grid)
+    settings = {"objective": "mse", "optimiser": "adam(rate=1e-6)", "levels": (Level(0, 1),)}
+    found = optimise(two, two, start, **settings).transform.displacement(fixed.grid)
+    torch.testing.assert_close(found.detach(), field, atol=1e-4, rtol=0)
+    again = optimise(two, two, optimise(two, two, start, **settings).transform, **settings)
+    torch.testing.assert_close(
+        again.transform.displacement(fixed.grid).detach(), field, atol=1e-4, rtol=0
+    )
+    three = Image(fixed.data.repeat(3, 1, 1, 1), fixed.grid)
+    with pytest.raises(ValueError, match="a transform of 2 pairs for 3 pairs of images"):
+        optimise(three, three, again.transform, **settings)
+
+
+def test_a_transform_that_cannot_be_moved_is_refused():
+    fixed, moving, _ = pair((20, 18))
+    frozen = Displacement(grid=fixed.grid).requires_grad_(False)
+    with pytest.raises(ValueError, match=r"nothing to move: it is frozen, which requires_grad_"):
+        optimise(fixed, moving, frozen, objective="mse", optimiser="adam", levels=ONE_LEVEL)
+    computed = torch.zeros(1, 2, 20, 18, requires_grad=True) * 1.0
+    with pytest.raises(ValueError, match="or a network computed it"):
+        optimise(
+            fixed,
+            moving,
+            Displacement(field=computed, grid=fixed.grid),
+            objective="mse",
+            optimiser="lbfgs",
+            levels=ONE_LEVEL,
+        )
+
+
+def test_what_is_frozen_of_a_chain_stays_where_it_is():
+    fixed, moving, _ = pair((20, 18))
+    outer = Affine(np.eye(3)).requires_grad_(False)
+    chain = outer @ Displacement(grid=fixed.grid)
+    found = optimise(fixed, moving, chain, objective="mse", optimiser="adam", levels=ONE_LEVEL)
+    first, second = found.transform
+    assert np.array_equal(first.numpy(), np.eye(3))
+    assert float(second.field.detach().abs().max()) > 0.1

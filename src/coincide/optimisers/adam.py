@@ -29,7 +29,7 @@ class Adam(Optimiser):
 
     def start(self, problem: Problem) -> "TorchRun":
         """Begin on a level."""
-        parameters = list(problem.transform.parameters())
+        parameters = problem.free()
         rule = torch.optim.Adam(parameters, lr=self.rate, betas=(self.beta1, self.beta2))
         return TorchRun(problem, rule)
 

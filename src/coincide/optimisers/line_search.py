@@ -41,7 +41,7 @@ class Landscape:
 
     def __init__(self, transform: Transform, ask: Callable[[], tuple[Tensor, dict[str, float]]]):
         self.ask = ask
-        self.parameters = [p for p in transform.parameters() if p.numel()]
+        self.parameters = [p for p in transform.parameters() if p.requires_grad and p.numel()]
 
     def point(self) -> Tensor:
         """All parameters as they are now, (P,) float64."""

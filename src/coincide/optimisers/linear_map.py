@@ -25,7 +25,7 @@ class LinearMap:
                 f"{type(problem.transform).__name__}; use lbfgs or adam"
             )
         self.transform = problem.transform
-        self.parameters = [p for p in self.transform.parameters() if p.numel()]
+        self.parameters = [p for p in problem.free() if p.numel()]
 
     def point(self) -> np.ndarray:
         """All parameters, (P,), mm."""

@@ -120,7 +120,9 @@ def _optimised(
         moved = moved.on(grid).to(coarse.data.device)
         assert isinstance(level.objective, Objective)
         assert isinstance(level.optimiser, Optimiser)
-        run = level.optimiser.start(Problem(coarse, other, moved, level.objective, outer))
+        problem = Problem(coarse, other, moved, level.objective, outer)
+        problem.free()  # refuses a transform that cannot be moved
+        run = level.optimiser.start(problem)
         costs: list[float] = []
         for count in range(level.steps):
             value, terms = run.step()

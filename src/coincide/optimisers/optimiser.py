@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from coincide.alignment import Alignment
 from coincide.objective import Objective, Similarity
@@ -41,6 +41,21 @@ class Problem:
         """The two images under a transform; None: that of the problem as it is now."""
         transform = self.transform if transform is None else transform
         return Alignment(self.fixed, self.moving, transform, self.outer, self.prepared)
+
+    def free(self) -> list[nn.Parameter]:
+        """Parameters of the transform that may be moved.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        found = [p for p in self.transform.parameters() if p.requires_grad]
+        if not found:
+            raise ValueError(
+                f"this {type(self.transform).__name__} has nothing to move: it is frozen, which "
+                "requires_grad_(True) undoes, or a network computed it, which is then trained "
+                "itself (torch.optim), or copied by .on(grid) under torch.no_grad()"
+            )
+        return found
 
     def features(self, term: Similarity) -> tuple[Image, Image]:
         """Both images as a similarity compares them, not warped; computed once a level."""
