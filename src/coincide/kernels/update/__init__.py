@@ -67,5 +67,6 @@ def exponential(velocity: Field, index: np.ndarray, scale: np.ndarray, squarings
     """
     field = velocity / 2**squarings
     for _ in range(squarings):
+        # the field after itself flows for twice the time; zeros beyond its border would tear it
         field = field + warp(field, field, index, scale, clamp=True)[0]
     return field

@@ -62,6 +62,7 @@ def largest(field, metric, rows):
     same, but a shared one would have to be locked.
     """
     _, X, Y, Z = field.shape
+    # the matrix is symmetric: the entries on both sides of the diagonal at once
     m00, m01, m02 = metric[0, 0], 2 * metric[0, 1], 2 * metric[0, 2]
     m11, m12, m22 = metric[1, 1], 2 * metric[1, 2], metric[2, 2]
     for i in prange(X):
