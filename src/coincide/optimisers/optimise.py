@@ -69,6 +69,7 @@ def made(transform: str | Transform) -> Transform:
 
 def _from(start: Transform, part: Transform) -> Transform:
     """A copy of the start to be moved, its parameters as far apart as was asked for."""
+    # a start may be frozen, and stays with the caller as it was
     moved = copy.deepcopy(start).requires_grad_(True)
     if hasattr(part, "spacing"):
         moved.spacing = part.spacing

@@ -35,6 +35,7 @@ def roughness(field: Field, grid: Grid) -> float:
     for axis in axes:
         change = coarse.diff(dim=2 + axis) / float(steps[axis])
         count = change.shape[2 + axis] - 1
+        # the mean of two neighbouring differences lies where their own difference lies
         mean = (change.narrow(2 + axis, 0, count) + change.narrow(2 + axis, 1, count)) / 2
         strain = strain + _core(mean, axis, axes).square().sum(1)
         bend = bend + _core(change.diff(dim=2 + axis) / float(steps[axis]), axis, axes)
@@ -53,6 +54,7 @@ def widened(adaptive: float, field: Field, grid: Grid) -> tuple[float, str]:
         field: (B, D, *S), mm.
         grid: Of the field.
     """
+    # inf, which is not known, ends at a share of 0; and 0 has a logarithm
     rough = max(roughness(field, grid), 1e-9)
     share = float(np.clip((math.log(ROUGH) - math.log(rough)) / math.log(ROUGH / EVEN), 0, 1))
     wider = adaptive**share

@@ -72,6 +72,7 @@ class StochasticRun(Run):
         self.rule, self.problem = rule, problem
         self.random = np.random.default_rng(rule.seed)
         grid = problem.fixed.grid
+        # side of the cube that one sample stands for, mm
         self.factors = grid.factors(float(np.prod(grid.extent) / rule.samples) ** (1 / grid.dim))
         self.prepared = {term: problem.features(term) for _, term in problem.objective.similarities}
         self.landscape = Landscape(problem.transform, self._ask)
@@ -83,6 +84,7 @@ class StochasticRun(Run):
 
     def step(self) -> tuple[float, dict[str, float]]:
         """One gradient of one subset, one update."""
+        # each look draws another lattice, even at the same point
         place = self.landscape.at(self.point)
         if self.last is None:
             self.cost, self.values = place.cost, place.values
@@ -93,6 +95,7 @@ class StochasticRun(Run):
                 name: KEPT * mean + (1 - KEPT) * place.values[name]
                 for name, mean in self.values.items()
             }
+        # a subset with an unusually large gradient must not throw a voxel further than allowed
         length = min(self.gain, self.limit / max(float(place.gradient.norm()), 1e-30))
         length *= (DELAY / (DELAY + self.time)) ** self.rule.decay
         self.point, self.last = self.point - length * place.gradient, place
@@ -137,9 +140,11 @@ class StochasticRun(Run):
         if largest == 0:
             return 0.0
         grid = self.problem.fixed.grid.shrink(self.factors)
+        # by a difference of displacements, which every transform can give
         fields = []
         with torch.no_grad():
             for step in (0.0, PROBE / largest):
+                # the transform stays there; the next look moves it anyway
                 self.landscape.move(self.point - step * gradient)
                 fields.append(self.problem.transform.displacement(grid).clone())
         return float((fields[1] - fields[0]).norm(dim=1).max()) * largest / PROBE
@@ -147,6 +152,7 @@ class StochasticRun(Run):
 
 def later(disagreement: float) -> float:
     """By how much time goes on: from -0.8 where gradients agree, by 0, to 1 where they do not."""
+    # a sigmoid through 0: gradients at right angles leave the time alone
     return BACK + (1 - BACK) / (1 - math.exp(-disagreement / WIDTH) / BACK)
 
 
@@ -159,6 +165,7 @@ def _thinned(image: Image, start: Sequence[int], factors: Sequence[int]) -> Imag
     """Every `factors[d]`-th voxel from `start` on."""
     affine = image.grid.affine.copy()
     affine[:-1, :-1] *= factors
+    # the lattice starts at its first voxel, unlike `shrink`, which centres
     affine[:-1, -1] = image.grid.to_world(np.array(start))
     lattice = tuple(slice(s, None, f) for s, f in zip(start, factors, strict=True))
     data = image.data[(..., *lattice)].contiguous()
