@@ -70,6 +70,7 @@ class Alignment:
     def features(self, part: Any) -> tuple[Image, Image]:
         """Feature image of the fixed, and warped feature image of the moving, for a similarity."""
         fixed, moving = self.prepare(part)
+        # no features of its own: the warped image is shared with all terms that compare it
         if moving is self.moving:
             return fixed, self.warped
         return fixed, self.pull(moving)
@@ -98,6 +99,7 @@ def pulled(
             rest = Composite(inner) if len(inner) > 1 else inner[0]
             field = rest.displacement(grid)
             return resample(image, grid, field, after=outer.numpy(), interpolation=interpolation)
+    # as a matrix, which keeps its gradient and saves a field; a batch needs one for each pair
     if isinstance(transform, Linear) and len(transform.shift) == 1:
         after = transform.matrix()[0]
         return resample(image, grid, None, after=after, interpolation=interpolation)

@@ -44,9 +44,11 @@ def chain(
         begin = None
         if held is not None:
             rest, inner = _last(held)
+            # only what acts first: the others lie between it and the moving image
             if way.refines(inner):
                 pair, begin = pair if rest is None else pair.under(rest), inner
             else:
+                # a start that was given is taken as it is; what a way has found is mended first
                 pair = pair.under(unfolded(held) if founds else held)
         found = way(pair, begin, watch)
         founds.append(found)
