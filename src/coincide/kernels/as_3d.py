@@ -11,7 +11,7 @@ def as_3d(volume: torch.Tensor) -> np.ndarray:
     """View of (B, C, *S) as a contiguous (B, C, X, Y, Z); a copy where it is not contiguous."""
     shape = tuple(volume.shape)
     missing = 3 - (len(shape) - 2)
-    # missing axes go in front, so that the last one stays that along which memory is contiguous
+    # missing axes go in front: memory stays contiguous along the last one
     return volume.detach().contiguous().reshape(*shape[:2], *(1,) * missing, *shape[2:]).numpy()
 
 

@@ -10,7 +10,7 @@ from coincide.kernels.compile import inline, loop
 def vertex(before, here, after):
     """Where the parabola through three equally spaced values is least, within half a step."""
     bend = before - 2 * here + after
-    # on a line or a hill the parabola has no lowest point; a zero of the type of the costs
+    # a line or a hill has no lowest point; bend * 0 is a zero of the type of the costs
     if bend <= 0:
         return bend * 0
     return min(max((before - after) / (2 * bend), -0.5), 0.5)

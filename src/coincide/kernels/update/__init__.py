@@ -36,7 +36,7 @@ def lengths(field: Field, metric: np.ndarray) -> PerPair:
 
 
 def largest(field: Field, metric: np.ndarray) -> float:
-    """The largest of `lengths`: a number, which knows no gradient."""
+    """The largest of `lengths`, as a plain number without gradient."""
     return float(lengths(field.detach(), metric).max())
 
 

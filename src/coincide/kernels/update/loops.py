@@ -92,6 +92,7 @@ def compose(field, update, step, out):
             a, b = field[c, i1, j], field[c, i2, j]
             d, e = field[c, i, j1], field[c, i, j2]
             for k in range(Z):
+                # the border is continued as in `force`: half of the one difference that is left
                 slope = wx[k] * (b[k] - a[k]) + wy[k] * (e[k] - d[k])
                 line[k] = u[k] + step * (w[k] + half * slope)
             for k in range(1, Z - 1):
