@@ -35,7 +35,7 @@ class BlockMatching(Optimiser):
     rest.
 
     Takes translations, rigid, similarity and affine transforms, and one pair of one channel. The
-    objective does not steer the fit, it is only told and says when to stop.
+    objective does not steer the fit: it is only reported, and says when to stop.
 
     Args:
         reach: How far blocks are looked for, voxels of the level (1 or more).

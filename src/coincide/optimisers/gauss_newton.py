@@ -105,7 +105,7 @@ class GaussNewtonRun(Run):
                 break
             there = self._look(here.point + move)
             if there.normal.cost < cost:
-                # the cost told is that before the step, as of every optimiser
+                # the cost reported is that before the step, as in every optimiser
                 self.here, self.damping = there, max(self.damping / FACTOR, LEAST)
                 return cost, here.values
             self.damping *= FACTOR

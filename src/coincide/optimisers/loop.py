@@ -63,7 +63,7 @@ def optimise(
             semicolons.
         optimiser: The same; empty: what suits the transform.
         levels: Coarse to fine.
-        outer: What `moving` has been brought over by already; see `Alignment`.
+        outer: The transform under which `moving` has been resampled already; see `Alignment`.
         watch: Called after every step.
 
     Raises:
@@ -133,7 +133,7 @@ def _optimised(
                     f"the cost became {value} at {stage} level {number}, step {count}; "
                     "use a smaller step, or check the images for extreme values"
                 )
-            # the cost before the step: the last step of a level is never told
+            # the cost before the step: that after the last one of a level is never computed
             costs.append(value)
             history.append(Step(stage, number, count, value, terms))
             if watch is not None:

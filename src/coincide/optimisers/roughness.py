@@ -49,8 +49,9 @@ def widened(adaptive: float, field: Field, grid: Grid) -> tuple[float, str]:
     """How many times as wide to smooth, and words for a person.
 
     Args:
-        adaptive: The most: as wide where the roughness is that within one person (`EVEN`); where
-            it is that between two (`ROUGH`) or not known, once; between them, in between.
+        adaptive: The largest factor, for a field as even as within one person (`EVEN`). For one
+            as rough as between two (`ROUGH`), or of unknown roughness, the factor is 1; between
+            them it is in between.
         field: (B, D, *S), mm.
         grid: Of the field.
     """

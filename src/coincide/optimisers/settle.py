@@ -1,4 +1,4 @@
-"""Settle: make an optimised transform fit to keep: no folds, and still where the images end."""
+"""Settle: make an optimised transform fit to keep: no folds, and fading out around its grid."""
 
 from functools import singledispatch
 

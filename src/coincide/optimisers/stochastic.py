@@ -34,16 +34,16 @@ class Stochastic(Optimiser):
     $$
 
     where the gradient $\tilde g_k$ is that of a subset of the voxels. Time $t$ goes back while
-    successive gradients agree and on when they do not. $a$ is estimated from the first subsets:
-    no voxel moves further than `longest` in the first step, and less where subsets disagree;
-    no later step is longer.
+    successive gradients agree, and forward when they do not. $a$ is estimated from the first
+    subsets: no voxel moves further than `longest` in the first step, and less where subsets
+    disagree; no later step is longer.
 
     A subset is a regular lattice, as coarse as `samples` allows, that starts at another random
     voxel in every step. It covers the whole image evenly, every voxel comes as often as any
     other, and whatever needs neighbours still works: features are made from the full images
     once a level, and a window of `lncc` counts lattice points, so it reaches further in mm.
 
-    The cost told is a running mean over subsets, since that of one alone jumps.
+    The cost reported is a running mean over subsets, as that of a single one is noisy.
 
     Args:
         samples: Voxels looked at in a step, about (1 or more).
