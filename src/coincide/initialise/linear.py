@@ -107,7 +107,7 @@ class Levels:
     def finished(self, trial: Trial, final: type[Linear]) -> Trial:
         """The trial with all freedom, on all levels but the coarsest.
 
-        Edges sharpen at last what histograms leave open.
+        On the finest level edges decide what histograms leave open.
         """
         trial = replace(trial, transform=final(trial.transform.numpy()))
         for spacing in self.spacings[1:-1]:

@@ -14,7 +14,7 @@ def rotations(dim: int, count: int) -> list[np.ndarray]:
     if dim == 2:
         angles = 2 * np.pi * np.arange(count) / count
         return [np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) for a in angles]
-    # ψ⁴ = ψ + 4: the pair that spreads best in the paper
+    # √2 and the root of ψ⁴ = ψ + 4, as the paper chooses them
     phi, psi = np.sqrt(2.0), 1.533751168755204288118041
     s = np.arange(count) + 0.5
     r, big = np.sqrt(s / count), np.sqrt(1 - s / count)

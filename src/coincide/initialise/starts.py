@@ -33,7 +33,7 @@ def moments(image: Image, inside: torch.Tensor) -> Moments:
     Shape says the same in every modality; brightness does not.
     """
     where = torch.nonzero(inside[0, 0] > 0).double().numpy()
-    # every so manieth voxel says as much about a shape
+    # some fifty thousand places say as much about a shape as all
     world = image.grid.to_world(where[:: max(1, len(where) // 50_000)])
     centre = world.mean(0)
     values, axes = np.linalg.eigh(np.cov((world - centre).T))

@@ -33,7 +33,7 @@ class Lattice:
 
     @cached_property
     def wide(self) -> Grid:
-        """Voxels that the largest shifts lead to as well."""
+        """The voxels, with room for the largest shift on every side."""
         stop = [n + r for n, r in zip(self.grid.shape, self.radius, strict=True)]
         return self.grid.crop([-r for r in self.radius], stop)
 

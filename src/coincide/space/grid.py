@@ -155,7 +155,7 @@ class Grid:
 
 def tensor(affine: np.ndarray, like: Tensor) -> Tensor:
     """A matrix of the geometry as a tensor with the dtype and device of `like`."""
-    # a copy: torch refuses, with a warning, memory that cannot be written
+    # a copy, since torch warns of memory that cannot be written, as that of a grid cannot
     return torch.as_tensor(np.array(affine), dtype=like.dtype, device=like.device)
 
 
