@@ -24,9 +24,9 @@ def chain(
 ) -> tuple[Transform, tuple[Found, ...]]:
     """Each way goes on from what was found before, or begins anew on top of it.
 
-    A way that cannot refine what was found has it frozen: the moving image is then seen under it,
-    interpolated once, and what the way finds comes before it in the map of points. Of a chain of
-    transforms the last, which acts first, may be refined and the others are frozen.
+    Where a way cannot refine what was found, that is frozen: the moving image is resampled under
+    it, once, and what the way finds acts on points before it. Of a composite only the last
+    transform, which acts first, can be refined; the others are frozen.
 
     Args:
         pair: The two images.

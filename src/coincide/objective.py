@@ -140,7 +140,7 @@ class OnPair(Term):
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
         own = alignment.prepared.setdefault(self, {})  # the images may be measured alike
-        # these data have not been brought over by what was found before
+        # these data were not resampled under what was found before
         there = Alignment(alignment.fixed, alignment.moving, alignment.whole, prepared=own)
         return self.term.cost(self.fixed, self.moving, there)
 

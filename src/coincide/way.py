@@ -38,8 +38,8 @@ class Pair:
     Args:
         fixed: Foreground of the image that stays.
         moving: Foreground of the image that is mapped.
-        outer: What has been found already and moves no more: points of the fixed world that a way
-            has moved, to points of the moving world; None: nothing yet.
+        outer: What has been found already and is frozen; it takes the points that a way has moved
+            on to the moving world; None: nothing yet.
         device: Where a deformation is worked on.
     """
 
@@ -125,8 +125,7 @@ class Found:
     """What a way found.
 
     Args:
-        transform: Points of the fixed world to points of the world that the pair's `outer` takes
-            on.
+        transform: Fixed-world points to the points at which the pair's `outer` takes over.
         way: What ran, with every choice that it made.
         history: Every step, in order.
         status: One sentence for a person.
