@@ -110,7 +110,7 @@ def _by_marks(places: list[list[Slice]], many: int) -> list[list[Slice]] | None:
     numbers = [number for number, place in enumerate(places) for _ in place]
     names = [*MARKS, *(n for n in slices[0].marks if n not in MARKS and n != "instance number")]
     useful = {name: [one.marks.get(name, "") for one in slices] for name in names}
-    # one value alone tells nothing apart, and more than there are volumes too much
+    # one value for all tells nothing apart, and more values than volumes would split one
     useful = {name: values for name, values in useful.items() if 1 < len(set(values)) <= many}
     for count in (1, 2, 3):
         for chosen in combinations(useful, count):

@@ -70,6 +70,7 @@ def one_frame(array: np.ndarray, frame: int | None, path: Path | str, dim: int) 
     Raises:
         ValueError: if there are several and none is chosen, or that one does not exist.
     """
+    # axes of one voxel behind the image are no frames to choose from
     while array.ndim > dim and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim <= dim:
