@@ -22,8 +22,8 @@ class Alignment:
         fixed: Image that stays.
         moving: Image that is mapped.
         transform: Fixed-world to moving-world points.
-        outer: What `moving` has been brought over by already, from its own world; None: nothing.
-            Data that have not been brought over, such as labels and landmarks, see the whole map.
+        outer: The transform under which `moving` has been resampled already; None: none. Data
+            that were not resampled, such as labels and landmarks, are moved by the whole map.
         prepared: Feature images already computed for these two images, shared by the steps of an
             optimisation; see `features`.
     """
@@ -36,7 +36,7 @@ class Alignment:
 
     @property
     def whole(self) -> Transform:
-        """Fixed-world points to those of the moving world where nothing has been brought over."""
+        """Fixed-world points to points of the original moving world, `outer` included."""
         return self.transform if self.outer is None else Composite((self.outer, self.transform))
 
     @cached_property
@@ -70,6 +70,7 @@ class Alignment:
     def features(self, part: Any) -> tuple[Image, Image]:
         """Feature image of the fixed, and warped feature image of the moving, for a similarity."""
         fixed, moving = self.prepare(part)
+        # no features of its own: the warped image is shared with all terms that compare it
         if moving is self.moving:
             return fixed, self.warped
         return fixed, self.pull(moving)
@@ -98,6 +99,7 @@ def pulled(
             rest = Composite(inner) if len(inner) > 1 else inner[0]
             field = rest.displacement(grid)
             return resample(image, grid, field, after=outer.numpy(), interpolation=interpolation)
+    # as a matrix, which keeps its gradient and saves a field; a batch needs one for each pair
     if isinstance(transform, Linear) and len(transform.shift) == 1:
         after = transform.matrix()[0]
         return resample(image, grid, None, after=after, interpolation=interpolation)

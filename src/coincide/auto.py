@@ -66,6 +66,7 @@ def suited(levels: Sequence[Level], transform: Transform) -> tuple[Level, ...]:
     for level in levels:
         rule = level.optimiser
         rule = build(rule, Optimiser) if rule and isinstance(rule, str) else rule
+        # a rule that suits the transform answers with itself
         if isinstance(rule, Optimiser) and (other := rule.suited(transform)) is not rule:
             level = replace(level, optimiser=str(other or transform.optimiser))
         found.append(level)

@@ -24,9 +24,9 @@ def chain(
 ) -> tuple[Transform, tuple[Found, ...]]:
     """Each way goes on from what was found before, or begins anew on top of it.
 
-    A way that cannot refine what was found has it frozen: the moving image is then seen under it,
-    interpolated once, and what the way finds comes before it in the map of points. Of a chain of
-    transforms the last, which acts first, may be refined and the others are frozen.
+    Where a way cannot refine what was found, that is frozen: the moving image is resampled under
+    it, once, and what the way finds acts on points before it. Of a composite only the last
+    transform, which acts first, can be refined; the others are frozen.
 
     Args:
         pair: The two images.
@@ -44,9 +44,11 @@ def chain(
         begin = None
         if held is not None:
             rest, inner = _last(held)
+            # only what acts first: the others lie between it and the moving image
             if way.refines(inner):
                 pair, begin = pair if rest is None else pair.under(rest), inner
             else:
+                # a start that was given is taken as it is; what a way has found is mended first
                 pair = pair.under(unfolded(held) if founds else held)
         found = way(pair, begin, watch)
         founds.append(found)

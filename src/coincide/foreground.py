@@ -53,19 +53,23 @@ def foreground(image: Image, *, margin: float, name: str) -> Foreground:
         )
     unit = torch.cat(
         [
+            # a constant channel among others becomes zero everywhere
             channel.sub(low).div_(max(high - low, 1e-30)).clamp_(0, 1)
             for channel, (low, high) in zip(data.split(1, 1), ranges, strict=True)
         ],
         1,
     )
+    # less along short axes, which one voxel of smoothing would flatten
     sigma = [min(1.0, n / 8) if n > 1 else 0.0 for n in image.grid.shape]
     smooth = gaussian(unit if unit.shape[1] == 1 else unit.mean(1, keepdim=True), sigma)
+    # half of it, because dark tissue may lie below the threshold between dark and bright
     inside = smooth > 0.5 * otsu(smooth.flatten()[_some(smooth.numel())].numpy())
     if image.mask is not None:
         inside = inside & (image.mask > 0)
     few = _some(int(inside.sum()))
     # the brightest of the background may be brighter than the foreground
     tops = [
+        # 1 instead of 0: a channel that is dark everywhere is not divided by zero
         float(torch.quantile(channel.flatten()[few][inside.flatten()[few]].double(), 0.999)) or 1.0
         for channel in unit.split(1, 1)
     ]
@@ -100,12 +104,14 @@ def _box(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     start, stop = [], []
     strides = [max(1, n // 128) for n in grid.shape]
+    # a box needs no more than some 128 places along an axis
     few = inside[tuple(slice(None, None, s) for s in strides)].float()
     for axis, (n, stride) in enumerate(zip(grid.shape, strides, strict=True)):
         # a few stray voxels of noise do not count as foreground
         count = few.sum(tuple(d for d in range(grid.dim) if d != axis))
         some = torch.nonzero(count > 0.002 * count.max()).flatten() * stride
         pad = int(np.ceil(margin / grid.spacing[axis]))
+        # what is not looked at may begin up to stride - 1 voxels earlier
         start.append(max(0, int(some[0]) - (stride - 1) - pad))
         stop.append(min(n, int(some[-1]) + stride + pad))
     return tuple(start), tuple(stop)
@@ -122,6 +128,7 @@ def otsu(values: np.ndarray, bins: int = 128) -> float:
     below = np.cumsum(counts)
     above = below[-1] - below
     total = np.cumsum(counts * centres)
+    # at the ends one of the classes is empty: 0 / 0, which counts as no separation
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = total / below - (total[-1] - total) / above
     between = np.nan_to_num(below * above * gap**2)

@@ -79,6 +79,7 @@ class Similarity(Term):
         """Cost of other images under the transform of an alignment, as coarse as its images."""
         if self not in alignment.prepared:
             device = alignment.fixed.data.device
+            # as coarse as the images of the level: finer ones would cost time and add no detail
             coarse = [coarsened(i, alignment.fixed.grid.finest).to(device) for i in (fixed, moving)]
             alignment.prepared[self] = self.prepared(coarse[0], coarse[1])
         one, other = alignment.prepared[self]
@@ -139,7 +140,7 @@ class OnPair(Term):
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
         own = alignment.prepared.setdefault(self, {})  # the images may be measured alike
-        # these data have not been brought over by what was found before
+        # these data were not resampled under what was found before
         there = Alignment(alignment.fixed, alignment.moving, alignment.whole, prepared=own)
         return self.term.cost(self.fixed, self.moving, there)
 

@@ -38,8 +38,8 @@ class Pair:
     Args:
         fixed: Foreground of the image that stays.
         moving: Foreground of the image that is mapped.
-        outer: What has been found already and moves no more: points of the fixed world that a way
-            has moved, to points of the moving world; None: nothing yet.
+        outer: What has been found already and is frozen; it takes the points that a way has moved
+            on to the moving world; None: nothing yet.
         device: Where a deformation is worked on.
     """
 
@@ -50,6 +50,7 @@ class Pair:
 
     def under(self, found: Transform) -> "Pair":
         """The same pair with a transform frozen that was found after `outer`."""
+        # what lies under the next way is no longer moved, and lets go of its graph
         found.requires_grad_(False)
         outer = found if self.outer is None else Composite((self.outer, found))
         return replace(self, outer=outer)
@@ -61,6 +62,7 @@ class Pair:
             return self.fixed, self.moving
         grid = self.fixed.image.grid
         shown = Image(self.moving.mask, self.moving.image.grid)
+        # a mask says where something is shown, and so has no values between 0 and 1
         mask = self._seen(shown, grid, "nearest").data
         return self.fixed, Foreground(self._seen(self.moving.image, grid), mask)
 
@@ -91,14 +93,17 @@ class Pair:
             ValueError: if the images do not overlap.
         """
         self.overlap  # noqa: B018  refuses images that show nothing in common
+        # 0 leaves the image as it is; only one that is too large is made coarser
         image, spacing = cropped(self.fixed, NEAR).image, 0.0
         while np.prod(image.grid.shrink(image.grid.factors(spacing)).shape) > WORKING:
             spacing = max(spacing, float(image.grid.spacing.min())) * 1.25
         image = at(image, image.grid.shrink(image.grid.factors(spacing)))
         # a finer moving image is smoothed first, so that it does not alias on the working grid
+        # the geometric mean: thick slices do not make it coarse within them
         target = float(np.exp(np.log(image.grid.spacing).mean()))
         own = self.moving.image.grid
         source = at(self.moving.image, own.shrink(own.factors(target)))
+        # all levels work on this image, so that it is worth the best interpolation
         warped = self._seen(source, image.grid, "cubic")
         shown = self.fixed.image.with_data(self.fixed.mask).with_mask(None)
         inside = at(shown, image.grid).data > 0.5
@@ -120,8 +125,7 @@ class Found:
     """What a way found.
 
     Args:
-        transform: Points of the fixed world to points of the world that the pair's `outer` takes
-            on.
+        transform: Fixed-world points to the points at which the pair's `outer` takes over.
         way: What ran, with every choice that it made.
         history: Every step, in order.
         status: One sentence for a person.

@@ -17,5 +17,6 @@ def binned(image: Image, bins: int) -> Image:
         raise ValueError(f"histograms need 8 bins or more; got {bins}")
     low, high = apart(image).range()
     shape = (*image.data.shape[:2], *(1,) * image.dim)
+    # a constant channel falls into one bin and divides nothing by zero
     scale = (bins - 4) / (high - low).clamp_min(1e-12)
     return image.with_data((image.data - low.view(shape)) * scale.view(shape) + 2)

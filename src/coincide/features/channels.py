@@ -13,6 +13,7 @@ def apart(image: Image) -> Image:
     count = image.data.shape[1]
     if count == 1:
         return image
+    # channels of one pair follow each other, so each mask is repeated, not the row of masks
     mask = None if image.mask is None else image.mask.repeat_interleave(count, 0)
     return Image(image.data.flatten(0, 1)[:, None], image.grid, mask)
 

@@ -36,6 +36,7 @@ def signed_distance(image: Image, labels: tuple[int, ...], limit: float) -> Imag
 def _signed(
     inside: np.ndarray, counts: np.ndarray, spacing: np.ndarray, limit: float, out: np.ndarray
 ) -> None:
+    # without the label, and far from it, every place is outside and as far as can be
     out[:] = limit
     inside = inside & counts
     if not inside.any():
@@ -48,8 +49,10 @@ def _signed(
         box.append(slice(max(0, int(along[0]) - reach), int(along[-1]) + reach + 1))
     part, shown = inside[tuple(box)], counts[tuple(box)]
     outside = shown & ~part
+    # the distance runs from centre to centre, the surface half a voxel before the second
     half = float(spacing[np.array(inside.shape) > 1].min(initial=np.inf)) / 2
     apart = _to(part, spacing) - half
+    # without an outside every place is as deep as can be
     depth = _to(outside, spacing) - half if outside.any() else np.full(part.shape, limit)
     signed = np.where(part, -depth, apart)
     out[tuple(box)] = np.clip(signed, -limit, limit)

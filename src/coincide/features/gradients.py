@@ -30,9 +30,11 @@ def _edges(image: Image, eta: float) -> Tensor:
     """Entries for images of one channel."""
     slope = gradient(filled(image).data, image.grid)[:, 0]
     size = slope.square().sum(1, keepdim=True)
+    # empty background would lower the mean, and the more the larger the field of view
     weight = image.weight().to(size.dtype) * (size > 0)
     voxels = tuple(range(1, size.ndim))
     mean = (weight * size.sqrt()).sum(voxels) / weight.sum(voxels).clamp_min(1)
+    # an image without any edge must not divide by zero
     noise = (eta * mean).clamp_min(1e-8).view(-1, *(1,) * (size.ndim - 1))
     normal = slope / (size + noise**2).sqrt()
     entries = [

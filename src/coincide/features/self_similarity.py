@@ -23,6 +23,7 @@ def adjacent_pairs(dim: int, dilation: int) -> tuple[np.ndarray, np.ndarray]:
         (a, b)
         for n, a in enumerate(offsets)
         for b in offsets[n + 1 :]
+        # next to each other across an edge; opposite neighbours are twice the dilation apart
         if ((a - b) ** 2).sum() == 2 * dilation**2
     ]
     return np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])

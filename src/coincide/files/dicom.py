@@ -101,6 +101,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _looks_dicom(path: Path) -> bool:
     with path.open("rb") as file:
+        # the standard puts these letters behind 128 bytes that may be anything
         return file.read(132)[128:] == b"DICM"
 
 
@@ -169,9 +170,11 @@ def _stacked(slices: Sequence[Slice]) -> Stored:
         )
     else:
         step = _even(slices)
+        # from positions: the stored thickness knows nothing of gaps and overlaps
         across = (slices[-1].position - first.position) / (len(slices) - 1)
     direction = np.stack([first.orientation[:3], first.orientation[3:], across / step], 1)
     affine = affine_of(np.array([*first.spacing, step]), direction, first.position)
+    # rounding may leave [-1, 1], where arccos is not a number
     tilt = float(np.degrees(np.arccos(np.clip(across @ first.normal / step, -1, 1))))
     if tilt > 0.1:
         notes.append(f"the slices are sheared by {tilt:.2f} degrees (gantry tilt); kept as it is")
@@ -179,6 +182,7 @@ def _stacked(slices: Sequence[Slice]) -> Stored:
 
 
 def _voxels(slices: Sequence[Slice]) -> np.ndarray:
+    # an enhanced file is decoded once for all of its frames
     whole = {one.path: frame_pixels(one.path) for one in slices if one.number is not None}
     planes = [
         pixels(one.path)
@@ -207,6 +211,7 @@ def _even(slices: Sequence[Slice]) -> float:
             f"the slices are not evenly spaced: usually {usual:.3g} mm, but {names(where)}; add "
             "the missing slices, or resample the series with dcm2niix"
         )
+    # along the line, which is longer than along the normal where the gantry is tilted
     return float(np.linalg.norm(slices[-1].position - slices[0].position) / (len(slices) - 1))
 
 

@@ -87,6 +87,7 @@ def frame_pixels(path: Path) -> np.ndarray:
             f"the frames of {path} cannot be decoded ({error}); decompress it with "
             "`gdcmconv --raw`, or install pylibjpeg"
         ) from None
+    # one frame alone comes without an axis of frames
     return array if array.ndim == 3 else array[None]
 
 
@@ -119,6 +120,7 @@ def _frame(one: Slice, data: Any, groups: tuple[Any, Any], number: int) -> Slice
         (int(data.Columns), int(data.Rows), 1),
         numbers("PlanePositionSequence", "ImagePositionPatient", 3),
         numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6),
+        # between rows first in the file, between columns first here
         numbers("PixelMeasuresSequence", "PixelSpacing", 2)[::-1],
         between=float(numbers("PixelMeasuresSequence", "SpacingBetweenSlices", 1)[0]),
         thickness=float(numbers("PixelMeasuresSequence", "SliceThickness", 1)[0]),

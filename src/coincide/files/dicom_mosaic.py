@@ -37,11 +37,13 @@ def read_mosaic(one: Slice) -> Stored:
     along = float(normal @ one.normal)
     if abs(abs(along) - 1) > 1e-3:
         raise _refused(one, "the normal of its slices does not fit their direction")
+    # a mosaic is square, its last tiles empty
     tiles = ceil(sqrt(count))
     size = np.array(one.shape[:2])
     if (size % tiles).any():
         raise _refused(one, f"{size.tolist()} pixels cannot be {tiles} x {tiles} tiles")
     columns, rows = size // tiles
+    # tiles follow each other along a row of the mosaic, then row by row
     array = pixels(one.path).reshape(tiles, columns, tiles, rows)
     volume = array.transpose(1, 3, 2, 0).reshape(columns, rows, tiles * tiles)[..., :count]
     axes = one.orientation.reshape(2, 3)
@@ -60,6 +62,7 @@ def _private(one: Slice) -> dict[str, Any]:
         from nibabel.nicom import csareader
 
     reader = opened(one.path, private=True)
+    # a maker may reserve any block, and its name stands where the block is reserved
     for block in range(0x10, 0x100):
         text = words(reader, f"0029|{block:02x}10")
         if words(reader, f"0029|{block:04x}") == OWNER and text:

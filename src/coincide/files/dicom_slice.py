@@ -106,6 +106,7 @@ def slice_of(path: Path) -> Slice:
 
     rows_columns = numbers(SPACING, 2)
     if np.isnan(rows_columns).any():
+        # DICOM gives the distance between rows first, ITK that between columns
         rows_columns = np.array(reader.GetSpacing()[1::-1])
     marks = {name: words(reader, key) for name, key in MARKS.items()}
     return Slice(
@@ -149,10 +150,12 @@ def opened(path: Path, *, private: bool = False) -> sitk.ImageFileReader:
 
 def words(reader: sitk.ImageFileReader, key: str) -> str:
     """What the header says under a tag; empty where it is missing."""
+    # values are padded to an even length with a space or a zero
     return reader.GetMetaData(key).strip(" \0") if reader.HasMetaDataKey(key) else ""
 
 
 def pixels(path: Path) -> np.ndarray:
     """One slice (columns, rows), rescale slope and intercept applied by GDCM."""
     array = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
+    # SimpleITK's arrays have the rows first
     return (array[0] if array.ndim == 3 else array).T

@@ -110,6 +110,7 @@ def _by_marks(places: list[list[Slice]], many: int) -> list[list[Slice]] | None:
     numbers = [number for number, place in enumerate(places) for _ in place]
     names = [*MARKS, *(n for n in slices[0].marks if n not in MARKS and n != "instance number")]
     useful = {name: [one.marks.get(name, "") for one in slices] for name in names}
+    # one value for all tells nothing apart, and more values than volumes would split one
     useful = {name: values for name, values in useful.items() if 1 < len(set(values)) <= many}
     for count in (1, 2, 3):
         for chosen in combinations(useful, count):
@@ -164,6 +165,7 @@ def _uneven(places: list[list[Slice]], many: int) -> None:
 def _key(value: str) -> tuple[float, str]:
     """Numbers by their size, and before words."""
     try:
+        # numbers by their size: as text 10 comes before 9
         return float(value), ""
     except ValueError:
         return np.inf, value

@@ -55,6 +55,7 @@ class Geometry:
         if not np.isfinite(spacing).all() or (spacing == 0).any():
             return None
         affine = np.diag([*np.abs(spacing), 1.0])
+        # about the origin, so that two such images at least begin on top of each other
         affine[:3, 3] = -affine[:3, :3] @ ((np.array(self.shape) - 1) / 2)
         return affine
 
@@ -73,6 +74,7 @@ class Geometry:
 def geometry(header) -> Geometry:
     """The geometry of a nibabel NIfTI header, converted to mm."""
     shape = (*(int(n) for n in header.get_data_shape()[:3]), 1, 1, 1)[:3]
+    # the three lowest bits are the unit of space, those above that of time
     unit = int(header["xyzt_units"]) & 7
     scale = UNITS.get(unit, 1.0)
     pixdim = np.array(header["pixdim"][1:4], np.float64)
@@ -87,6 +89,7 @@ def geometry(header) -> Geometry:
             broken.append(f"the {name} has code {code} but cannot be inverted; treated as missing")
             forms[name] = None
         else:
+            # both forms are stored in the unit of the header, as the spacing is
             forms[name] = np.diag([scale, scale, scale, 1.0]) @ affine
     return Geometry(
         shape, pixdim * scale, forms["sform"], forms["qform"], codes, unit, tuple(broken)
@@ -163,6 +166,7 @@ def _usable(affine: np.ndarray) -> bool:
     if not np.isfinite(affine).all():
         return False
     lengths = np.linalg.norm(linear, axis=0)
+    # of unit axes, so that the limit does not depend on the size of voxels
     return bool((lengths > 0).all() and abs(np.linalg.det(linear / lengths)) > 1e-6)
 
 
@@ -170,8 +174,11 @@ def _quaternion(header, pixdim: np.ndarray, shape: tuple[int, ...]) -> np.ndarra
     vector = np.array([header["quatern_b"], header["quatern_c"], header["quatern_d"]], np.float64)
     if not np.isfinite(vector).all() or vector @ vector > 1 + 1e-4:
         return None
+    # rounding in the file may leave slightly more than one, whose rest has no real root
     vector = vector / max(1.0, float(np.linalg.norm(vector)))
+    # pixdim[0] is qfac: it says which way the third axis goes, as a rotation cannot mirror
     handed = -1.0 if header["pixdim"][0] < 0 else 1.0
+    # an axis of one voxel is often given no length; any will do
     lengths = np.where((np.array(shape) == 1) & (pixdim == 0), 1.0, pixdim)
     affine = np.eye(4)
     affine[:3, :3] = quat2mat(fillpositive(vector)) * lengths * [1, 1, handed]

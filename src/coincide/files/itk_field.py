@@ -26,6 +26,7 @@ def field_nifti(displacement: Displacement, *, packed: bool) -> bytes | memoryvi
     assert displacement.grid is not None
     grid = displacement.grid
     vectors = vectors_of(displacement.field)
+    # back to the order i, j, k, in which a NIfTI file counts its axes
     array = vectors.transpose(*range(grid.dim)[::-1], grid.dim)
     array = array.reshape(*grid.shape, *(1,) * (4 - grid.dim), grid.dim)
     header = header_for(array.shape, array.dtype, grid)
@@ -46,6 +47,7 @@ def read_field(found: Contents) -> Displacement:
     header = parse(found.data)
     shape = tuple(int(n) for n in header.get_data_shape())
     dim = shape[-1] if len(shape) == 5 else 0
+    # the fourth axis is time, and the vectors stand along the fifth
     if dim not in (2, 3) or shape[3] != 1 or (dim == 2 and shape[2] != 1):
         raise ValueError(
             f"{found.path} has the shape {shape}; a displacement field has (x, y, z, 1, 3) or "
@@ -58,12 +60,14 @@ def read_field(found: Contents) -> Displacement:
     vectors = np.frombuffer(found.data, kind, count, start).reshape(shape, order="F")
     vectors = vectors.reshape(*shape[:dim], dim, order="F")
     affine, _ = choose(geometry(header))
+    # in 2-D without the row and the column of the third axis
     keep = [*range(dim), 3]
     grid = Grid(shape[:dim], affine[np.ix_(keep, keep)])
     back = vectors.transpose(*range(dim)[::-1], dim)
     result = displacement_of(back, grid)
     if int(header["intent_code"]) == DISPVECT:
         with torch.no_grad():
+            # they were taken for LPS, as in all other files, so the first two are turned back
             signs = torch.tensor(flip(dim), dtype=result.field.dtype)
             result.field.mul_(signs.view(-1, *(1,) * dim))
     return result

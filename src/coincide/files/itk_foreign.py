@@ -43,6 +43,7 @@ def _linear(member: ItkMember) -> ItkMember:
             "SimpleITK.TransformToDisplacementField, save that as .nii.gz and read it"
         )
     dim = transform.GetDimension()
+    # where the origin and the unit vectors go says all of a linear map, whatever its parameters
     origin = np.array(transform.TransformPoint([0.0] * dim))
     columns = [np.array(transform.TransformPoint(row.tolist())) - origin for row in np.eye(dim)]
     return ItkMember(

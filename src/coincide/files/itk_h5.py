@@ -35,6 +35,7 @@ def write_h5(members: Sequence[Transform], path: Path, grid: Grid | None) -> Non
         ours = file.create_group(OURS)
         ours.attrs["version"] = 2
         entries = [(member, piece) for member in members for piece in pieces(member)]
+        # entry 0 is then the composite that joins the others
         first = 1 if len(entries) > 1 else 0
         before = None
         for number, (member, piece) in enumerate(entries, first):
@@ -78,6 +79,7 @@ def _members(file: h5py.File, frame: int | None, path: Path) -> list[Transform]:
     ours: Any = file.get(OURS, {})
     members: list[Transform] = []
     whole = False  # whether the last one was described by us
+    # by number: as text 10 comes before 2
     keys = sorted(group, key=int)
     kinds = [_string(group[key]["TransformType"]) for key in keys]
     for number in picked(kinds, frame, path):
@@ -86,6 +88,7 @@ def _members(file: h5py.File, frame: int | None, path: Path) -> list[Transform]:
         if whole and key in ours and CONTINUED in ours[key].attrs:
             continue
         restored = (
+            # bound here, as both names go on to the next entry
             native.restored(ours[key], lambda e=entry, k=kind: _read(e, k))
             if (key in ours)
             else None

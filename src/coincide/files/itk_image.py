@@ -40,6 +40,7 @@ def read_itk(found: Contents, *, frame: int | None = None) -> Stored:
     stored = from_sitk(image, frame=frame, path=found.path)
     if found.kind in PICTURES:
         affine = np.eye(len(stored.affine))
+        # the identity of ITK's LPS world, in which pictures lie, seen in RAS
         affine[0, 0] = affine[1, 1] = -1
         note = f"a {found.kind.upper()} picture has no reliable voxel size; 1 mm is assumed"
         stored = Stored(stored.array, affine, warnings=(*stored.warnings, note))
@@ -64,10 +65,12 @@ def from_sitk(
     if not np.isfinite(spacing).all() or (spacing == 0).any():
         raise ValueError(f"{path} has the voxel spacing {spacing.tolist()} mm; set the true one")
     notes: tuple[str, ...] = ()
+    # a fourth axis is time and has no place in the world
     kept = min(dim, 3)
     if parts in (3, 4) and array.dtype in (np.uint8, np.uint16) and frame is None:
         array, notes = luminance(array), ("colours are turned into their luminance",)
         parts = 1
+    # SimpleITK's arrays have the last axis first, and the components behind all of them
     array = array.transpose(*range(dim)[::-1], *range(dim, array.ndim))
     array = one_frame(array, frame, path, kept)
     affine = affine_of(spacing[:kept], direction[:kept, :kept], origin[:kept])
@@ -76,6 +79,7 @@ def from_sitk(
 
 def to_sitk(array: np.ndarray, grid: Grid) -> sitk.Image:
     """A SimpleITK image of (*S) voxels."""
+    # turned round, since SimpleITK takes the last axis first
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
     spacing, direction, origin = geometry_of(grid)
     image.SetSpacing(spacing.tolist())

@@ -31,6 +31,7 @@ def one_matrix(transform: Transform, suffix: str) -> ItkMember:
         if len(own) != 1:
             raise ValueError(f"a file holds one transform, not a batch of {len(own)}")
         own = member.numpy()
+        # outermost first, as members are listed: the last one acts first
         matrix = own if matrix is None else matrix @ own
     if matrix is None:
         raise ValueError("this composite is empty; there is nothing to save")
@@ -44,6 +45,7 @@ def text_of(member: ItkMember) -> str:
             HEADING,
             "#Transform 0",
             f"Transform: {member.kind}",
+            # the shortest digits that are read back as the very same number
             "Parameters: " + " ".join(repr(float(v)) for v in member.parameters),
             "FixedParameters: " + " ".join(repr(float(v)) for v in member.fixed),
             "",

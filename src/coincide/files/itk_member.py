@@ -67,6 +67,7 @@ class ItkMember:
         self._expect(grid.voxels * dim)
         if self.kind.startswith(SPLINE):
             return spline_of(self.parameters, grid)
+        # ITK writes the vectors of voxels one by one, the first axis fastest
         return displacement_of(np.asarray(self.parameters).reshape(*grid.shape[::-1], dim), grid)
 
     def _expect(self, count: int) -> None:
@@ -94,6 +95,7 @@ class ItkMember:
         centre = centre if len(centre) == dim else np.zeros(dim)
         matrix = np.eye(dim + 1)
         matrix[:-1, :-1] = values[: dim * dim].reshape(dim, dim)
+        # ITK's map is M (x - c) + c + t: offset by t + c - M c
         matrix[:-1, -1] = values[dim * dim :] + centre - matrix[:-1, :-1] @ centre
         return flipped_matrix(matrix)
 
@@ -117,6 +119,7 @@ def vectors_of(field: torch.Tensor, *, lps: bool = True) -> np.ndarray:
     values = field.detach().cpu()
     source = (values if values.dtype == torch.float64 else values.float()).numpy()[0]
     dim = len(source)
+    # all axes but that of the components, the last one first
     vectors = np.empty((*source.shape[:0:-1], dim), source.dtype)
     for axis, sign in enumerate(flip(dim)):
         scale = vectors.dtype.type(sign if lps else 1)
@@ -172,6 +175,7 @@ def sampling_grid(transform: Transform) -> Grid | None:
     if own is None or own is field_grid or hasattr(transform, "field"):
         return own
     affine = own.affine.copy()
+    # the origin stays: both lattices begin at the same control point
     affine[:-1, :-1] /= FINER
     return Grid(tuple((n - 1) * FINER + 1 for n in own.shape), affine)
 

@@ -26,6 +26,7 @@ def spline_of(parameters: np.ndarray, grid: Grid) -> BSpline:
     """Our B-spline of ITK's coefficients (D * voxels,) on the lattice `grid`."""
     dim = grid.dim
     values = np.asarray(parameters, np.float64).reshape(dim, *grid.shape[::-1])
+    # axes turned into our order, and components from LPS
     values = values.transpose(0, *range(dim, 0, -1)) * flip(dim).reshape(-1, *(1,) * dim)
     coefficients = torch.from_numpy(np.ascontiguousarray(values))[None]
     return BSpline(float(grid.spacing.min()), coefficients=coefficients, grid=grid)

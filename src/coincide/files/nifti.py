@@ -70,6 +70,7 @@ def one_frame(array: np.ndarray, frame: int | None, path: Path | str, dim: int) 
     Raises:
         ValueError: if there are several and none is chosen, or that one does not exist.
     """
+    # axes of one voxel behind the image are no frames to choose from
     while array.ndim > dim and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim <= dim:
@@ -77,6 +78,7 @@ def one_frame(array: np.ndarray, frame: int | None, path: Path | str, dim: int) 
             raise ValueError(f"{path} has one frame, number 0; frame {frame} does not exist")
         return array[(..., *(None,) * (dim - array.ndim))]
     extra = array.shape[dim:]
+    # frames are counted as they stand in the file: the first of the further axes fastest
     flat = array.reshape(*array.shape[:dim], -1, order="F")
     if frame is None:
         raise ValueError(
@@ -122,6 +124,7 @@ def header_for(shape: tuple[int, ...], dtype: np.dtype, grid: Grid) -> nib.Nifti
     header.set_xyzt_units("mm", "sec")
     header.set_slope_inter(1, 0)
     header["magic"] = header.single_magic
+    # four bytes behind the header say whether extensions follow
     header["vox_offset"] = len(header.binaryblock) + 4
     return header
 
@@ -130,8 +133,10 @@ def encoded(array: np.ndarray, header: nib.Nifti1Header, *, packed: bool) -> byt
     """Header and voxels in file order, in one block."""
     start = int(header["vox_offset"])
     block = np.zeros(start + array.nbytes, np.uint8)
+    # the four bytes behind the header stay zero: no extensions follow
     block[: start - 4] = np.frombuffer(header.binaryblock, np.uint8)
     copied(array, block[start:].view(array.dtype).reshape(array.shape, order="F"))
+    # no time of day in the file: the same image gives the same bytes
     return igzip.compress(block.data, LEVEL, mtime=0) if packed else block.data
 
 
@@ -154,6 +159,7 @@ def parse(data: bytes):
     first = int.from_bytes(data[:4], "little")
     if data[344:348] in (b"n+1\0", b"ni1\0"):
         kind = nib.Nifti1Header
+    # the length of a NIfTI-2 header, in either byte order
     elif first in (540, int.from_bytes(b"\0\0\x02\x1c", "little")):
         kind = nib.Nifti2Header
     else:
@@ -201,6 +207,7 @@ def _flat(header) -> bool:
 
 def _scaling(header) -> tuple[float, float, tuple[str, ...]]:
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    # the standard: a slope of zero means that values are not scaled
     if slope == 0:
         return 1.0, 0.0, ()
     if not np.isfinite(slope) or not np.isfinite(intercept):
@@ -230,6 +237,7 @@ def _analyze_affine(header, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[s
     size = np.array((*shape, 1, 1)[:3])
     spacing = np.where((size == 1) & (spacing == 0), 1.0, spacing)
     affine = np.diag([*spacing, 1.0])
+    # about the origin, so that two such images at least begin on top of each other
     affine[:3, 3] = -spacing * (size - 1) / 2
     note = "an Analyze file does not say which way it faces; left and right cannot be told apart"
     return affine, (note, *implausible(affine, (*shape, 1, 1)[:3]))

@@ -52,6 +52,7 @@ class Align(Way):
             trial, candidates, margin = searched(levels, self.kind, self.rotations)
             status = f"{self.kind}: {trial.start.name} was best"
         else:
+            # on top of what has been found already, the identity is where to begin
             known = Affine(np.eye(pair.fixed.image.dim + 1)) if start is None else start
             assert isinstance(known, Linear)
             name = "given"

@@ -44,6 +44,7 @@ def _local_correlation(f: Tensor, w: Tensor, counts: Tensor) -> float:
     mean_f, mean_w = box(f, radius), box(w, radius)
     var_f = box(f * f, radius) - mean_f**2
     var_w = box(w * w, radius) - mean_w**2
+    # values lie in [0, 1]: a deviation below 0.01 is noise, whose correlation says nothing
     textured = counts & (var_f > 1e-4) & (var_w > 1e-4)
     if not bool(textured.any()):
         return 0.0
@@ -59,4 +60,5 @@ def _linearity(f: Tensor, w: Tensor) -> float:
     count = torch.zeros(BINS).index_add_(0, place, torch.ones_like(w)).clamp_min(1)
     mean = torch.zeros(BINS).index_add_(0, place, w) / count
     ratio = 1 - float((w - mean[place]).square().mean()) / float(w.var())
+    # squared, yet with its sign: an inverted contrast is not the same
     return correlation * abs(correlation) / max(ratio, 1e-6)

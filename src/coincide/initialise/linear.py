@@ -94,6 +94,7 @@ class Levels:
             moving,
             trial.transform,
             objective=target if extra is None else target + extra,
+            # bounded by the voxel: far away a coarse level may have a low cost by chance
             optimiser=LBFGS(first=spacing / 4, longest=2 * spacing),
             levels=(Level(0.0, steps, tolerance=0.005, window=4),),
             watch=self.watch,
@@ -106,7 +107,7 @@ class Levels:
     def finished(self, trial: Trial, final: type[Linear]) -> Trial:
         """The trial with all freedom, on all levels but the coarsest.
 
-        Edges sharpen at last what histograms leave open.
+        On the finest level edges decide what histograms leave open.
         """
         trial = replace(trial, transform=final(trial.transform.numpy()))
         for spacing in self.spacings[1:-1]:
@@ -161,6 +162,7 @@ def _spacings(fixed: Foreground) -> list[float]:
     """Voxel sizes of the levels, mm, coarse to fine."""
     grid = fixed.image.grid
     axes = np.array(grid.shape) > 1
+    # the geometric mean, so that a thin slab is not taken for a small image
     extent = float(np.exp(np.log(grid.extent[axes]).mean()))
     base = float(grid.spacing[axes].min())
     spacing = max(extent / COARSE, base)
@@ -206,6 +208,7 @@ def _scored(levels: Levels, kind: str, count: int) -> list[tuple[float, Start]]:
             valid = valid * f.mask
         overlap = float(valid.mean()) * share
         warped = prepared_f.with_data(data).with_mask(valid)
+        # worse than any score: hardly anything is compared
         value = float(cost.compare(prepared_f, warped)) if overlap > 0.02 else 2.0
         # little overlap makes chance agreement likely
         value += max(0.0, 0.5 - overlap)
@@ -252,6 +255,7 @@ def _upright(start: Start) -> bool:
 
 def _rotation(matrix: np.ndarray) -> np.ndarray:
     u, _, v = np.linalg.svd(matrix[:-1, :-1])
+    # polar decomposition: the rotation that is nearest to the linear part
     return u @ v
 
 

@@ -28,6 +28,7 @@ def with_mask(
     if mask.dim != image.dim:
         raise ValueError(f"{name} has {mask.dim} axes, its image {image.dim}")
     values = mask.data[:, :1].float()
+    # such values are labels, not weights
     if float(values.min()) < 0 or float(values.max()) > 1:
         values = (values > 0).float()
     inside = mask.with_data(values).with_mask(None)
@@ -37,6 +38,7 @@ def with_mask(
             raise ValueError(f"{name} is empty; give a mask with voxels above 0, or none")
         notes = (f"{name} is empty: nothing was excluded",)
     elif inside.grid != image.grid:
+        # linear interpolation would make a mask of zeros and ones soft at its edge
         soft = bool(((values > 0) & (values < 1)).any())
         inside = resample(inside, image.grid, interpolation="linear" if soft else "nearest")
         notes = (f"{name} lies on another grid; it was resampled by world position",)
@@ -48,6 +50,7 @@ def with_mask(
     weight = inside.data if inside.grid == image.grid else torch.zeros_like(image.data[:, :1])
     weight = 1 - weight.float() if exclude else weight.float()
     if image.mask is not None:
+        # what either of the two leaves out stays out
         weight = torch.minimum(weight, image.mask.float())
     if not bool((weight > 0).any()):
         raise ValueError(f"{name} leaves nothing of its image; give one that covers less")

@@ -14,6 +14,7 @@ def rotations(dim: int, count: int) -> list[np.ndarray]:
     if dim == 2:
         angles = 2 * np.pi * np.arange(count) / count
         return [np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) for a in angles]
+    # √2 and the root of ψ⁴ = ψ + 4, as the paper chooses them
     phi, psi = np.sqrt(2.0), 1.533751168755204288118041
     s = np.arange(count) + 0.5
     r, big = np.sqrt(s / count), np.sqrt(1 - s / count)
@@ -38,4 +39,5 @@ def angle(a: np.ndarray, b: np.ndarray) -> float:
     relative = a.T @ b
     if len(a) == 2:
         return float(np.degrees(abs(np.arctan2(relative[1, 0], relative[0, 0]))))
+    # rounding may leave [-1, 1], where arccos is not a number
     return float(np.degrees(np.arccos(np.clip((np.trace(relative) - 1) / 2, -1, 1))))

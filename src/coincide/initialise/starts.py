@@ -33,9 +33,11 @@ def moments(image: Image, inside: torch.Tensor) -> Moments:
     Shape says the same in every modality; brightness does not.
     """
     where = torch.nonzero(inside[0, 0] > 0).double().numpy()
+    # some fifty thousand places say as much about a shape as all
     world = image.grid.to_world(where[:: max(1, len(where) // 50_000)])
     centre = world.mean(0)
     values, axes = np.linalg.eigh(np.cov((world - centre).T))
+    # eigh gives the smallest first; the longest axis of one image is to meet that of the other
     order = np.argsort(-values)
     return Moments(centre, axes[:, order], np.sqrt(values[order].clip(1e-6)))
 
@@ -77,9 +79,11 @@ def starts(
         for offset in _places(fixed, moving)
     )
     ratio = float(np.exp(np.mean(np.log(m.spread / f.spread))))
+    # smaller differences of size are left to the optimiser
     sizes = [1.0, ratio] if scale and abs(np.log(ratio)) > 0.08 else [1.0]
     for signs in product((1, -1), repeat=dim):
         turn = m.axes @ np.diag(signs) @ f.axes.T
+        # axes have no sense, so all signs are tried but those that mirror
         if np.linalg.det(turn) > 0:
             name = "principal axes " + "".join("+" if s > 0 else "-" for s in signs)
             found.extend(
@@ -98,6 +102,7 @@ def _places(fixed: Image, moving: Image) -> list[np.ndarray]:
     """Where the centre of the smaller box may lie in the larger, (D,) mm each, but the middle."""
     boxes = [np.abs(i.grid.affine[:-1, :-1]) @ i.grid.shape for i in (fixed, moving)]
     spare = np.abs(boxes[0] - boxes[1])
+    # along axes of about the same length the middle will do
     spare[spare < 0.2 * np.maximum(*boxes)] = 0
     steps = [np.linspace(-0.5, 0.5, 5) * s if s else [0.0] for s in spare]
     return [np.array(offset) for offset in product(*steps) if np.any(offset)]

@@ -33,5 +33,6 @@ class Stretch(Penalty):
 
 def stretch(linear: Matrix) -> PerPair:
     """Squared Hencky strain of (B, D, D) matrices, (B,)."""
+    # eigenvalues of AᵀA are squared stretches, so that half their logarithm is the strain
     squared = torch.linalg.eigvalsh(linear.transpose(1, 2) @ linear)
     return (0.5 * squared.clamp_min(1e-12).log()).square().sum(1)

@@ -11,6 +11,7 @@ def as_3d(volume: torch.Tensor) -> np.ndarray:
     """View of (B, C, *S) as a contiguous (B, C, X, Y, Z); a copy where it is not contiguous."""
     shape = tuple(volume.shape)
     missing = 3 - (len(shape) - 2)
+    # missing axes go in front: memory stays contiguous along the last one
     return volume.detach().contiguous().reshape(*shape[:2], *(1,) * missing, *shape[2:]).numpy()
 
 
@@ -32,6 +33,7 @@ def as_3d_matrix(matrix: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A (D, D) or (D, D+1) matrix for three axes; missing leading axes stay where they are."""
     dim, columns = matrix.shape
     full = np.zeros((3, 3 + columns - dim))
+    # ones on the diagonal keep the matrix invertible, and send voxel 0 of a missing axis to voxel 0
     full[: 3 - dim, : 3 - dim] = np.eye(3 - dim)
     full[3 - dim :, 3 - dim :] = matrix
     return full.astype(dtype)
@@ -47,6 +49,8 @@ def write(array: np.ndarray, out: torch.Tensor) -> None:
 
     Nothing is left to do where the array is a view of `out`, as it is in 3-D.
     """
+    # the same address means a view, into which the loop has written already
     if array.ctypes.data != out.data_ptr():
+        # less the component of zeros that `as_3d_field` put first
         array = array[:, array.shape[1] - out.shape[1] :]
         out.copy_(torch.from_numpy(array).reshape(out.shape))

@@ -78,6 +78,7 @@ def forbid_gradients(function: str, tensors: Mapping[str, Tensor | None]) -> Non
 
 def needing(tensors: Mapping[str, Tensor | None]) -> list[str]:
     """Names of the tensors whose gradient the call must give."""
+    # under no_grad a tensor that asks for a gradient gets none, so that any version may answer
     if not torch.is_grad_enabled():
         return []
     return [name for name, t in tensors.items() if t is not None and t.requires_grad]
@@ -98,6 +99,7 @@ def room(tensor: Tensor) -> str:
 @cache
 def versions(kernel: str, preferred: str) -> tuple[ModuleType, ...]:
     """The modules of a kernel that may answer: the preferred one if there is one, then torch."""
+    # a dict keeps the order, and names torch once where it is preferred
     names = dict.fromkeys((preferred, "torch"))
     places = [f"coincide.kernels.{kernel}.{name}" for name in names]
     return tuple(import_module(place) for place in places if find_spec(place) is not None)

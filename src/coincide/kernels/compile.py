@@ -12,6 +12,7 @@ from rich.console import Console
 # every liberty of fast arithmetic but "nnan": what is not a number must stay so, since positions
 # become addresses
 FAST = {"contract", "arcp", "reassoc", "nsz", "afn", "ninf"}
+# numpy's error model lets x / 0 be inf; Python's would test every divisor, and not vectorise
 LOOP = {"parallel": True, "cache": True, "fastmath": FAST, "error_model": "numpy", "nogil": True}
 INLINE = {"inline": "always", "fastmath": FAST, "error_model": "numpy"}
 _announced: list[bool] = []
@@ -29,6 +30,7 @@ def loop(function: Callable) -> Callable:
     @wraps(function)
     def call(*arguments: Any) -> Any:
         with _ONE:
+            # without a signature the loop has neither been compiled nor loaded in this process
             if not _announced and not compiled.signatures:
                 _announce(compiled)
             return compiled(*arguments)
@@ -49,6 +51,7 @@ def called(function: Callable) -> Callable:
 def _announce(compiled: Any) -> None:
     """Say once a process that a loop is compiled for which the disk holds no machine code."""
     folder, name = compiled.stats.cache_path, compiled.py_func.__name__
+    # Numba names a file after module, function and line, and every loop lives in a `loops.py`
     if folder and not any(n.startswith(f"loops.{name}-") for n in _listing(folder)):
         _announced.append(True)
         Console(stderr=True).print(
@@ -58,4 +61,5 @@ def _announce(compiled: Any) -> None:
 
 def _listing(folder: str) -> list[str]:
     files = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
+    # .nbc holds machine code, the .nbi beside it only an index
     return [name for name in files if name.endswith(".nbc")]

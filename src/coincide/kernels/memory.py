@@ -11,7 +11,9 @@ def keep_memory() -> None:
     cannot be asked, nothing changes.
     """
     trim, mapped = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD; larger arrays are given back
+    # the process itself, whichever C library it runs on; not all have mallopt
     ask = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if ask is not None:
+        # up to 256 MiB may lie unused, and arrays up to 64 MiB are taken from there
         ask(trim, 2**28)
         ask(mapped, 2**26)

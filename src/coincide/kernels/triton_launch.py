@@ -30,6 +30,7 @@ def blocks(voxels: int) -> int:
 def launch(kernel: Any, voxels: int, batch: int, *arguments: Any) -> None:
     """Run a kernel over the voxels of each of a batch; BLOCK is its last argument."""
     tensor = next(a for a in arguments if isinstance(a, Tensor))
+    # Triton launches on the current device, which need not be that of the tensors
     with torch.cuda.device_of(tensor):
         kernel[(blocks(voxels), batch)](*arguments, BLOCK)
 
@@ -42,6 +43,7 @@ def matrix_on(matrix: np.ndarray, like: Tensor) -> Tensor:
 def constant(values: np.ndarray, like: Tensor) -> Tensor:
     """Numbers on the device of `like`, kept there: a copy in every step would wait for the GPU."""
     values = np.ascontiguousarray(values)
+    # as bytes, because a cache needs keys that can be hashed, which arrays cannot
     return _kept(values.tobytes(), values.dtype.str, values.shape, like.dtype, like.device)
 
 
@@ -49,6 +51,8 @@ def constant(values: np.ndarray, like: Tensor) -> Tensor:
 def _kept(
     data: bytes, kind: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:
+    # a copy, because memory of bytes cannot be written, and torch wants it to be
     values = torch.from_numpy(np.frombuffer(data, kind).reshape(shape).copy())
+    # offsets stay whole numbers whatever the images are stored in
     dtype = dtype if values.is_floating_point() else values.dtype
     return values.to(device, dtype)

@@ -42,6 +42,7 @@ class TorchRun(Run):
 
     def step(self) -> tuple[float, dict[str, float]]:
         """One gradient, one update."""
+        # gradients of parameters add up from one backward pass to the next
         self.rule.zero_grad()
         cost, values = self.problem.cost()
         cost.backward()

@@ -35,7 +35,7 @@ class BlockMatching(Optimiser):
     rest.
 
     Takes translations, rigid, similarity and affine transforms, and one pair of one channel. The
-    objective does not steer the fit, it is only told and says when to stop.
+    objective does not steer the fit: it is only reported, and says when to stop.
 
     Args:
         reach: How far blocks are looked for, voxels of the level (1 or more).
@@ -77,6 +77,7 @@ class BlockMatchingRun(Run):
         grid = problem.fixed.grid
         size = np.minimum(SIZE, grid.shape)
         self.centres = grid.to_world(self.starts + (size - 1) / 2)
+        # under two linear maps no voxel differs by more than one of the corners does
         self.corners = grid.to_world(
             np.array(list(np.ndindex(*(2,) * grid.dim))) * (np.array(grid.shape) - 1)
         )
@@ -96,8 +97,11 @@ class BlockMatchingRun(Run):
         offsets, found = peaks(scores)
         offsets = offsets - self.bias
         before = self._sent(self.corners)
+        # if no block is found the map stays, and standing still ends the level
         if found.any():
+            # offsets are in voxels along the axes of the fixed grid
             turned = offsets[found] @ self.problem.fixed.grid.affine[:-1, :-1].T
+            # the image was warped by the map so far, so that what was found is sent on by it
             self._fit(self.centres[found], self._sent(self.centres[found] + turned))
         moved = np.linalg.norm(self._sent(self.corners) - before, axis=1).max()
         self.stalled = bool(moved < STILL * self.problem.fixed.grid.finest)
@@ -116,6 +120,7 @@ class BlockMatchingRun(Run):
         raised = np.concatenate([points, np.ones_like(points[:, :1])], 1)
         count = max(int(np.ceil(self.rule.inlier_fraction * len(points))), 1)
         inliers = np.ones(len(points), bool)
+        # concentration: fit, keep the smallest residuals, fit again until they stay the same
         for _ in range(ROUNDS):
             gap = targets - self._sent(points)
             jacobian = np.einsum("dep,ne->ndp", self.map.jacobian(), raised[inliers])
@@ -125,6 +130,7 @@ class BlockMatchingRun(Run):
             self.map.move(self.map.point() + np.linalg.lstsq(curvature, wanted, rcond=1e-9)[0])
             residual = np.square(targets - self._sent(points)).sum(1)
             smallest = np.zeros_like(inliers)
+            # stable, so that blocks with equal residuals do not take turns for ever
             smallest[np.argsort(residual, kind="stable")[:count]] = True
             if (smallest == inliers).all():
                 break
@@ -141,8 +147,10 @@ def highest_variance(image: Image, share: float) -> np.ndarray:
     size = [min(SIZE, n) for n in image.grid.shape]
     values, inside = (_cut(t[0, 0].cpu(), size) for t in (image.data, image.weight()))
     spread = values.double().var(-1, correction=0)
+    # blocks that the mask cuts count as flat, and flat ones are never looked for
     spread = torch.where(inside.amin(-1) > 0.5, spread, torch.zeros_like(spread)).numpy()
     count = min(int(np.ceil(share * spread.size)), int((spread > 0).sum()))
+    # back in the order of memory, so that blocks beside each other are searched together
     first = np.sort(np.argsort(-spread, axis=None, kind="stable")[:count])
     return np.stack(np.unravel_index(first, spread.shape), -1) * np.array(size)
 
@@ -168,6 +176,7 @@ def peaks(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             sides.append(scores[(rows, *beside.T)].astype(float))
         low, high = sides
         bend = low - 2 * top + high
+        # -1 marks a place that is not known, through which no parabola may go
         sure = inner & (low >= 0) & (high >= 0) & (bend < -1e-9)
         part = 0.5 * (low - high) / np.where(sure, bend, 1.0)
         offsets[:, axis] += np.where(sure, np.clip(part, -0.5, 0.5), 0.0)

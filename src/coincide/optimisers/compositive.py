@@ -153,6 +153,7 @@ class CompositiveRun(Run):
 
     def step(self) -> tuple[float, dict[str, float]]:
         """One composition."""
+        # field and best may be the same buffer: of five, three are free in either case
         total, force, spare = self._free(self.field, self.best)[:3]
         cost, values = 0.0, {}
         many = len(self.pairs) + len(self.beside) > 1
@@ -161,6 +162,7 @@ class CompositiveRun(Run):
         if not self.pairs:
             total.zero_()
         for n, (weight, term, *pair) in enumerate(self.pairs):
+            # the first force is written where the sum will be, which saves clearing and adding it
             out = force if n else total
             value = self._force(term, *pair, out=out)
             values[str(term)] = value
@@ -168,6 +170,7 @@ class CompositiveRun(Run):
             factor = weight
             if self.beside:
                 gaussian(out, sigma, out=out)
+            # forces in different units are added by direction; see the class
             if many:
                 size = max(self._strength(out), 1e-20)
                 strength, weights = strength + weight * size, weights + weight
@@ -182,6 +185,7 @@ class CompositiveRun(Run):
             cost += weight * value
             gaussian(gradient, sigma, out=gradient)
             self.strongest[n] = max(self.strongest[n], self._strength(gradient))
+            # minus, since a force leads downhill and a gradient uphill
             total.sub_(gradient, alpha=weight / self.strongest[n])
         for weight, term in self.penalties:
             value, gradient = self._gradient(term)
@@ -193,14 +197,17 @@ class CompositiveRun(Run):
             total.sub_(gradient, alpha=weight * weights / strength if strength else weight)
         if cost < self.lowest:
             self.best, self.lowest = self.field, cost
+            # the field of now has become the best, and the buffer of the old best is free
             force, spare = self._free(self.field, total)[:2]
         # with labels or landmarks each force has been smoothed already
         update = total if self.beside else gaussian(total, sigma, out=force)
         update = self.turned(update) if self.turned else update
         longest = largest(update, self.metric)
+        # without any force the field stays, as between images that coincide
         if longest > 0:
             step = self.rule.step * self.unit / longest
             moved = compose(self.field, update, step, out=spare)
+            # total is not needed any more, even where it is the update
             self.field = gaussian(moved, self._sigma(self.rule.field), out=total)
         return cost, values
 
@@ -235,10 +242,13 @@ class CompositiveRun(Run):
         data, valid = warp(moving.data, self.field, index, scale, spans=spans, out=buffers)
         for mask in (fixed.mask, self._warped_mask(moving)):
             valid = valid if mask is None else valid * mask
+        # value and force in one pass over the images, without the graph
         if term.squared and self.rule.gradient == "warped":
             value = mean_square_force(fixed.data, data, valid, metric, out=out)
             return float(value.sum()) / len(data)
+        # differentiated by the warped image only; the step from there to the field is made by hand
         data = data.detach().requires_grad_()
+        # a sum over pairs, so that each has the force that it would have alone
         value = term.compare(fixed, Image(data, fixed.grid, valid)).sum()
         (gradient,) = torch.autograd.grad(value, data)
         if self.rule.gradient == "moving":
@@ -261,6 +271,7 @@ class CompositiveRun(Run):
         )
         value = term(problem.alignment(trial)).sum()
         (gradient,) = torch.autograd.grad(value, trial.field)
+        # the derivative by mm is a vector of the world; the inverse counts it in voxels
         return float(value.detach()) / len(gradient), transform_vectors(
             np.linalg.inv(self.scale), gradient
         )

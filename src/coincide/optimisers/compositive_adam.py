@@ -64,9 +64,12 @@ class _Moments:
         if not self.count:
             self.mean, self.square = torch.zeros_like(force), torch.zeros_like(force)
         self.count += 1
+        # the size of the force is taken now, as its memory is written to below
         one, two, size = self.rule.beta1, self.rule.beta2, force.square().mean().sqrt()
         self.mean.lerp_(force, 1 - one)
         self.square.mul_(two).addcmul_(force, force, value=1 - two)
+        # both means have taken up the force, whose memory may hold the direction
         torch.div(self.square, 1 - two**self.count, out=force)
+        # never zero, where no force has ever been
         force.sqrt_().add_(self.rule.floor * size).clamp_min_(1e-30).reciprocal_()
         return force.mul_(self.mean).div_(1 - one**self.count)

@@ -60,6 +60,7 @@ class ConjugateRun(Run):
         length = min(self.length or self.rule.first / steepest, most)
         found = backtrack(self.landscape, here, direction, length)
         if found.place is None:
+            # nothing was found along the gradient itself, so there is nothing left to find
             self.stalled = self.fresh
             self.direction, self.fresh, self.length = -here.gradient, True, 0.0
             return here.cost, here.values
@@ -67,8 +68,10 @@ class ConjugateRun(Run):
         assert found.place is not None
         self.here = found.place
         old, new = here.gradient, found.place.gradient
+        # never below zero: then it starts afresh by itself (Polak and Ribière's +)
         share = max(0.0, float(new @ (new - old)) / max(float(old @ old), 1e-300))
         conjugate = share * direction - new
+        # Powell's test: successive gradients of a quadratic are orthogonal
         lost = abs(float(new @ old)) > ORTHOGONAL * float(new @ new)
         self.fresh = lost or float(new @ conjugate) >= 0
         self.direction = -new if self.fresh else conjugate

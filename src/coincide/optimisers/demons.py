@@ -80,6 +80,7 @@ class DemonsRun(Run):
         pair = self.pair
         warped, mask = pair.warped(pair.moving, self.field)
         cost = pair.force(pair.fixed, warped, mask, self.force)
+        # the cost is that of the field before this step
         if cost < self.lowest:
             self.best, self.lowest = self.field, cost
         gaussian(self.force, pair.sigma(self.rule.update), out=self.force)
@@ -88,6 +89,7 @@ class DemonsRun(Run):
         else:
             small = flowed(self.force)
             index, scale = pair.identity
+            # u ∘ (id + w) + w: the small one acts first; the border goes on, or the rim would tear
             after = warp(self.field, small, index, scale, clamp=True)[0].add_(small)
         self.field = gaussian(after, pair.sigma(self.rule.field), out=after)
         return pair.weight * cost, {str(pair.term): cost}

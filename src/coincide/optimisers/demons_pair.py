@@ -31,11 +31,13 @@ class Pair:
         fixed, moving = problem.fixed, problem.moving
         self.grid: Grid = fixed.grid
         self.fixed = fixed
+        # fields are in voxels of one grid, so both images have to lie on it
         self.moving = moving if moving.grid == fixed.grid else resample(moving, fixed.grid)
         self.share, self.longest = share, step * self.grid.finest
         scale = self.grid.affine[:-1, :-1]
         self.metric = np.linalg.inv(scale.T @ scale)
         spread = float(fixed.data.var() + moving.data.var()) / 2
+        # squared, as it stands beside squared differences
         self.floor = max(NOISE**2 * spread, 1e-20)
         self.identity = np.eye(fixed.dim, fixed.dim + 1), np.eye(fixed.dim)
 
@@ -73,6 +75,7 @@ def flowed(velocity: Field) -> Field:
     dim = velocity.shape[1]
     longest = largest(velocity, np.eye(dim))
     # in this order a length that is not a number gives no squarings; the cost tells of it
+    # as many as bring the first displacement to half a voxel, where first order is enough
     squarings = max(0, int(np.ceil(np.log2(max(1e-9, longest) / 0.5))))
     return exponential(velocity, np.eye(dim, dim + 1), np.eye(dim), squarings)
 

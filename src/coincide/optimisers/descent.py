@@ -49,6 +49,7 @@ class DescentRun(Run):
         """One search along the gradient."""
         here = self.here
         steepest = float(here.gradient.abs().max())
+        # by the steepest parameter, so that `first` is the most that any of them moves
         length = self.length or self.rule.first / max(steepest, 1e-30)
         length = min(length, self.rule.longest / max(steepest, 1e-30))
         found = backtrack(self.landscape, here, -here.gradient, length)

@@ -92,17 +92,20 @@ class GaussNewtonRun(Run):
         cost, gradient, curvature = here.normal
         if not np.isfinite(cost):
             return cost, here.values
+        # Marquardt's: each parameter is damped by its own curvature, whatever its unit
         stiffness = np.diag(curvature)
         floor = 1e-9 * stiffness.mean() + 1e-30  # where nothing is seen of a parameter
         for _ in range(TRIALS):
             damped = curvature + np.diag(self.damping * stiffness + floor)
             move = -np.linalg.solve(damped, gradient)
             move *= min(1.0, self.rule.longest / max(float(np.linalg.norm(move)), 1e-30))
+            # by how much the quadratic model falls
             promised = -float(gradient @ move + 0.5 * move @ curvature @ move)
             if promised <= WORTH * cost:
                 break
             there = self._look(here.point + move)
             if there.normal.cost < cost:
+                # the cost reported is that before the step, as in every optimiser
                 self.here, self.damping = there, max(self.damping / FACTOR, LEAST)
                 return cost, here.values
             self.damping *= FACTOR
@@ -123,6 +126,7 @@ class GaussNewtonRun(Run):
         for weight, name, fixed, moving in self.pairs:
             to_moving, here = moving.grid.inverse, fixed.grid.affine
             index = (to_moving @ self.map.transform.numpy() @ here)[:-1]
+            # the moving mask is brought along by the map of this very point
             mask = self._weight(fixed, moving, index)
             normal = normal_equations(fixed.data, moving.data, index, mask)
             # index = to_moving · matrix · here, of which only the upper rows of matrix change
@@ -131,6 +135,7 @@ class GaussNewtonRun(Run):
             values[name] = normal.cost
             cost += weight * normal.cost
             gradient += weight * by_entry.T @ normal.gradient
+            # the second derivative of the map is left out, like that of the image
             curvature += weight * by_entry.T @ normal.curvature @ by_entry
         return _Place(point, values, Normal(cost, gradient, curvature))
 

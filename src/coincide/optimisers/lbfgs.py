@@ -50,12 +50,14 @@ class LBFGSRun(Run):
         """One search along the quasi-Newton direction."""
         here = self.here
         direction = -self._curved(here.gradient)
+        # uphill: what is remembered no longer fits the place
         if float(here.gradient @ direction) >= 0:
             self.pairs, direction = [], -here.gradient
         size = float(direction.norm())
         if size < 1e-12:
             self.stalled = True
             return here.cost, here.values
+        # a quasi-Newton direction knows its length, a gradient does not
         length = 1.0 if self.pairs else self.rule.first / size
         found = backtrack(self.landscape, here, direction, min(length, self.rule.longest / size))
         if found.place is None:
@@ -73,18 +75,22 @@ class LBFGSRun(Run):
         return self.problem.transform
 
     def _remember(self, move: Tensor, change: Tensor) -> None:
+        # without positive curvature the remembered matrix would lead uphill
         if float(move @ change) > 1e-10 * float(move.norm() * change.norm()):
             self.pairs = [*self.pairs, (move, change)][-self.rule.memory :]
 
     def _curved(self, gradient: Tensor) -> Tensor:
         weights = []
+        # Nocedal's two loops: from the newest pair back to the oldest, and forth again
         for move, change in reversed(self.pairs):
             weight = (move @ gradient) / (move @ change)
             gradient = gradient - weight * change
             weights.append(weight)
         if self.pairs:
             move, change = self.pairs[-1]
+            # begun with the identity over the curvature seen in the last step
             gradient = gradient * (move @ change) / (change @ change)
+        # oldest first, and `weights` began with the newest
         for (move, change), weight in zip(self.pairs, reversed(weights), strict=True):
             gradient = gradient + move * (weight - (change @ gradient) / (move @ change))
         return gradient

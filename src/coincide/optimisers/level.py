@@ -48,6 +48,7 @@ class Level:
         """What is not the default, numbers and text, as it is written to files."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         plain = {n: v if isinstance(v, int | float) else str(v) for n, v in values.items() if v}
+        # a spacing of 0 is a wish, None is none; the line above drops both
         plain |= {"spacing": 0.0} if self.spacing == 0 else {}
         return {
             f.name: plain[f.name]
@@ -63,6 +64,7 @@ class Level:
 
 def halving(levels: Sequence[Level], grid: Grid) -> list[Level]:
     """The levels with every voxel size, mm; where it was None, twice that of the next level."""
+    # half, so that the last level, if it does not say, is as fine as the image
     spacing, found = grid.finest / 2, []
     for level in reversed(levels):
         spacing = 2 * spacing if level.spacing is None else level.spacing
@@ -79,6 +81,7 @@ def filled(levels: Sequence[Level], others: Sequence[Level]) -> tuple[Level, ...
     """
     if not levels:
         return tuple(others)
+    # counted from the finest, as that is what two pyramids of different height share
     behind = len(others) - len(levels)
     return tuple(
         replace(

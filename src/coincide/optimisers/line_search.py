@@ -63,6 +63,7 @@ class Landscape:
         start = 0
         for parameter in self.parameters:
             part = point[start : start + parameter.numel()].view_as(parameter)
+            # past autograd, so that parameters remain leaves
             parameter.data.copy_(part)
             start += parameter.numel()
 
@@ -99,9 +100,12 @@ def backtrack(landscape: Landscape, here: Place, direction: Tensor, length: floa
         if -length * fall < ROUNDING * abs(here.cost):
             return Found(None, length, flat=True)
         there = landscape.at(here.point + length * direction)
+        # Armijo's share is small: nearly every real fall will do
         if there.cost <= here.cost + 1e-4 * length * fall:
             return Found(there, length)
+        # lowest point of the parabola through both costs and the slope, as a share of the length
         best = -fall * length / (2 * (there.cost - here.cost - length * fall))
+        # never almost all, which would end in many looks, nor almost nothing
         length *= min(max(best, 0.1), 0.5)
     return Found(None, length)
 
@@ -114,6 +118,7 @@ def remembered(here: Place, direction: Tensor, found: Found) -> float:
     """
     assert found.place is not None
     before, after = float(here.gradient @ direction), float(found.place.gradient @ direction)
+    # `before` is negative: so this says that the secant ends within GROWTH times the length
     if after >= before * (1 - 1 / GROWTH):
         return found.length * before / (before - after)
     return found.length * GROWTH
@@ -141,4 +146,5 @@ def sharpened(
 
 
 def _flat(tensors: "list[Tensor] | tuple[Tensor, ...]") -> Tensor:
+    # in double precision: curvature is a difference of nearly equal gradients
     return torch.cat([t.detach().double().reshape(-1) for t in tensors])

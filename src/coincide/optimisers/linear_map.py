@@ -36,11 +36,13 @@ class LinearMap:
         start = 0
         for parameter in self.parameters:
             part = torch.as_tensor(point[start : start + parameter.numel()])
+            # past autograd, so that parameters remain leaves
             parameter.data.copy_(part.view_as(parameter))
             start += parameter.numel()
 
     def jacobian(self) -> np.ndarray:
         """Derivative of the upper rows of the matrix by the parameters, (D, D+1, P)."""
+        # the last row of the matrix is 0 ... 0 1 whatever the parameters
         entries = self.transform.matrix()[0, :-1]
         rows = [
             torch.autograd.grad(entry, self.parameters, retain_graph=True)

@@ -75,8 +75,10 @@ class LogDemonsRun(Run):
         """One force each way."""
         pair, velocity = self.pair, self.velocity
         one = pair.force(pair.fixed, *pair.warped(pair.moving, flowed(velocity)), self.there)
+        # exp(-v) is the exact inverse of exp(v), so that both ways share one velocity
         other = pair.force(pair.moving, *pair.warped(pair.fixed, flowed(-velocity)), self.back)
         cost = (one + other) / 2
+        # the cost is that of the velocity before this step
         if cost < self.lowest:
             self.best, self.lowest = velocity, cost
         for force in (self.there, self.back):

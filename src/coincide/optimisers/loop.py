@@ -63,7 +63,7 @@ def optimise(
             semicolons.
         optimiser: The same; empty: what suits the transform.
         levels: Coarse to fine.
-        outer: What `moving` has been brought over by already; see `Alignment`.
+        outer: The transform under which `moving` has been resampled already; see `Alignment`.
         watch: Called after every step.
 
     Raises:
@@ -85,6 +85,7 @@ def optimise(
         )
         for level in plan
     ]
+    # one image may serve all pairs of a batch
     count = max(len(fixed.data), len(moving.data))
     pairs = [
         _optimised(fixed.pair(b), moving.pair(b), one_of(moved, b, count), plan, outer, watch)
@@ -116,6 +117,7 @@ def _optimised(
         assert level.spacing is not None
         grid = fixed.grid.shrink(fixed.grid.factors(level.spacing))
         coarse = at(fixed, grid)
+        # on a grid of its own, which only has the voxel size in common
         other = at(moving, moving.grid.shrink(moving.grid.factors(level.spacing)))
         moved = moved.on(grid).to(coarse.data.device)
         assert isinstance(level.objective, Objective)
@@ -131,6 +133,7 @@ def _optimised(
                     f"the cost became {value} at {stage} level {number}, step {count}; "
                     "use a smaller step, or check the images for extreme values"
                 )
+            # the cost before the step: that after the last one of a level is never computed
             costs.append(value)
             history.append(Step(stage, number, count, value, terms))
             if watch is not None:
@@ -145,7 +148,9 @@ def _optimised(
 
 def converged(costs: Sequence[float], tolerance: float, window: int) -> bool:
     """Whether the last `window` steps gained less than a fraction of what all steps gained."""
+    # there must be at least one window to compare the last one with
     if len(costs) < 2 * window or tolerance <= 0:
         return False
     gained = costs[0] - min(costs)
+    # least costs, as steps of a fixed length make the cost rise now and then
     return min(costs[:-window]) - min(costs[-window:]) <= tolerance * max(gained, 1e-12)

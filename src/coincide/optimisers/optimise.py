@@ -69,6 +69,7 @@ def made(transform: str | Transform) -> Transform:
 
 def _from(start: Transform, part: Transform) -> Transform:
     """A copy of the start to be moved, its parameters as far apart as was asked for."""
+    # a copy, as the start may be frozen and must not change for whoever holds it
     moved = copy.deepcopy(start).requires_grad_(True)
     if hasattr(part, "spacing"):
         moved.spacing = part.spacing

@@ -23,7 +23,8 @@ class Problem:
         moving: Moving image of the level.
         transform: The start; its parameters may be changed in place.
         objective: What to minimise.
-        outer: What the moving image has been brought over by already; see `Alignment`.
+        outer: The transform under which the moving image has been resampled already; see
+            `Alignment`.
     """
 
     fixed: Image
@@ -94,7 +95,7 @@ class Optimiser(ABC):
         return written(self)
 
     def suited(self, transform: Transform) -> "Optimiser | None":  # noqa: ARG002
-        """What does to such a transform what this rule does to those it was made for.
+        """The optimiser that takes this one's part for such a transform.
 
         A preset names an optimiser for the transform that it names itself; with another one this
         is asked. None: nothing does, take what the transform itself suggests.

@@ -35,6 +35,7 @@ def roughness(field: Field, grid: Grid) -> float:
     for axis in axes:
         change = coarse.diff(dim=2 + axis) / float(steps[axis])
         count = change.shape[2 + axis] - 1
+        # the mean of two neighbouring differences lies where their own difference lies
         mean = (change.narrow(2 + axis, 0, count) + change.narrow(2 + axis, 1, count)) / 2
         strain = strain + _core(mean, axis, axes).square().sum(1)
         bend = bend + _core(change.diff(dim=2 + axis) / float(steps[axis]), axis, axes)
@@ -48,11 +49,13 @@ def widened(adaptive: float, field: Field, grid: Grid) -> tuple[float, str]:
     """How many times as wide to smooth, and words for a person.
 
     Args:
-        adaptive: The most: as wide where the roughness is that within one person (`EVEN`); where
-            it is that between two (`ROUGH`) or not known, once; between them, in between.
+        adaptive: The largest factor, for a field as even as within one person (`EVEN`). For one
+            as rough as between two (`ROUGH`), or of unknown roughness, the factor is 1; between
+            them it is in between.
         field: (B, D, *S), mm.
         grid: Of the field.
     """
+    # inf, which is not known, ends at a share of 0; and 0 has a logarithm
     rough = max(roughness(field, grid), 1e-9)
     share = float(np.clip((math.log(ROUGH) - math.log(rough)) / math.log(ROUGH / EVEN), 0, 1))
     wider = adaptive**share

@@ -34,16 +34,16 @@ class Stochastic(Optimiser):
     $$
 
     where the gradient $\tilde g_k$ is that of a subset of the voxels. Time $t$ goes back while
-    successive gradients agree and on when they do not. $a$ is estimated from the first subsets:
-    no voxel moves further than `longest` in the first step, and less where subsets disagree;
-    no later step is longer.
+    successive gradients agree, and forward when they do not. $a$ is estimated from the first
+    subsets: no voxel moves further than `longest` in the first step, and less where subsets
+    disagree; no later step is longer.
 
     A subset is a regular lattice, as coarse as `samples` allows, that starts at another random
     voxel in every step. It covers the whole image evenly, every voxel comes as often as any
     other, and whatever needs neighbours still works: features are made from the full images
     once a level, and a window of `lncc` counts lattice points, so it reaches further in mm.
 
-    The cost told is a running mean over subsets, since that of one alone jumps.
+    The cost reported is a running mean over subsets, as that of a single one is noisy.
 
     Args:
         samples: Voxels looked at in a step, about (1 or more).
@@ -72,6 +72,7 @@ class StochasticRun(Run):
         self.rule, self.problem = rule, problem
         self.random = np.random.default_rng(rule.seed)
         grid = problem.fixed.grid
+        # side of the cube that one sample stands for, mm
         self.factors = grid.factors(float(np.prod(grid.extent) / rule.samples) ** (1 / grid.dim))
         self.prepared = {term: problem.features(term) for _, term in problem.objective.similarities}
         self.landscape = Landscape(problem.transform, self._ask)
@@ -83,6 +84,7 @@ class StochasticRun(Run):
 
     def step(self) -> tuple[float, dict[str, float]]:
         """One gradient of one subset, one update."""
+        # each look draws another lattice, even at the same point
         place = self.landscape.at(self.point)
         if self.last is None:
             self.cost, self.values = place.cost, place.values
@@ -93,6 +95,7 @@ class StochasticRun(Run):
                 name: KEPT * mean + (1 - KEPT) * place.values[name]
                 for name, mean in self.values.items()
             }
+        # a subset with an unusually large gradient must not throw a voxel further than allowed
         length = min(self.gain, self.limit / max(float(place.gradient.norm()), 1e-30))
         length *= (DELAY / (DELAY + self.time)) ** self.rule.decay
         self.point, self.last = self.point - length * place.gradient, place
@@ -137,9 +140,11 @@ class StochasticRun(Run):
         if largest == 0:
             return 0.0
         grid = self.problem.fixed.grid.shrink(self.factors)
+        # by a difference of displacements, which every transform can give
         fields = []
         with torch.no_grad():
             for step in (0.0, PROBE / largest):
+                # the transform stays there; the next look moves it anyway
                 self.landscape.move(self.point - step * gradient)
                 fields.append(self.problem.transform.displacement(grid).clone())
         return float((fields[1] - fields[0]).norm(dim=1).max()) * largest / PROBE
@@ -147,6 +152,7 @@ class StochasticRun(Run):
 
 def later(disagreement: float) -> float:
     """By how much time goes on: from -0.8 where gradients agree, by 0, to 1 where they do not."""
+    # a sigmoid through 0: gradients at right angles leave the time alone
     return BACK + (1 - BACK) / (1 - math.exp(-disagreement / WIDTH) / BACK)
 
 
@@ -159,6 +165,7 @@ def _thinned(image: Image, start: Sequence[int], factors: Sequence[int]) -> Imag
     """Every `factors[d]`-th voxel from `start` on."""
     affine = image.grid.affine.copy()
     affine[:-1, :-1] *= factors
+    # the lattice starts at its first voxel, unlike `shrink`, which centres
     affine[:-1, -1] = image.grid.to_world(np.array(start))
     lattice = tuple(slice(s, None, f) for s, f in zip(start, factors, strict=True))
     data = image.data[(..., *lattice)].contiguous()

@@ -125,6 +125,7 @@ class SyNRun(Run):
         longest = largest(self.total, self.metric)
         if longest > 0:
             step = self.rule.step * self.unit / longest
+            # of three buffers one is always neither the halves of now nor the best
             after = next(b for b in self.buffers if b is not self.halves and b is not self.best)
             compose(self.halves, self.total, step, out=after)
             self.halves = gaussian(after, self._sigma(self.rule.field), out=after)
@@ -160,12 +161,17 @@ class SyNRun(Run):
         if images.mask is not None:
             valid = valid * warp(images.mask, self.halves, index, scale)[0]
         here, there = valid.chunk(2)
+        # a place counts where both images are seen
         both = (here * there).repeat(2, *(1,) * (valid.ndim - 1))
+        # turned by half of the batch, each half meets the other
         other = Image(data.roll(len(here), 0), images.grid)
+        # not before: the turned copy has no graph, so that each half follows itself alone
         data.requires_grad_()
+        # summed, so that each half has the force that it would have alone
         value = term.compare(other, Image(data, images.grid, both)).sum()
         (gradient,) = torch.autograd.grad(value, data)
         force(gradient, data.detach(), np.linalg.inv(self.metric), out=self.force)
+        # the mean of both directions and of the pairs
         return float(value.detach()) / len(data)
 
     def _penalty(self, term: Penalty, weight: float) -> float:
@@ -176,4 +182,5 @@ class SyNRun(Run):
         value = term(problem.alignment(trial)).sum()
         (gradient,) = torch.autograd.grad(value, trial.field)
         self.total.sub_(transform_vectors(np.linalg.inv(self.scale), gradient), alpha=weight)
+        # the batch holds both halves of every pair, whose penalties are added
         return 2 * float(value.detach()) / len(gradient)

@@ -33,5 +33,6 @@ class Bending(Penalty):
         if isinstance(alignment.transform, BSpline):
             return alignment.transform.bending()
         grid = alignment.fixed.grid
+        # slopes as channels, whose squared slopes add up over d, a and b at once
         slope = gradient(alignment.displacement, grid).flatten(1, 2)
         return squared_gradient(slope, grid).flatten(1).mean(1)

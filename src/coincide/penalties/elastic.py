@@ -40,5 +40,6 @@ class Elastic(Penalty):
         slope = gradient(alignment.displacement, alignment.fixed.grid)
         strain = (slope + slope.transpose(1, 2)) / 2
         shear = strain.square().sum((1, 2))
+        # the trace is the change of volume to first order
         volume = strain.diagonal(dim1=1, dim2=2).sum(-1).square()
         return (self.mu * shear + self.lamda / 2 * volume).flatten(1).mean(1)

@@ -46,9 +46,11 @@ class Hyperelastic(Penalty):
         """Cost, (B,)."""
         field, grid = alignment.displacement, alignment.fixed.grid
         stretch = squared_gradient(field, grid)
+        # only areas that grow: shrinking is left to the volume term
         growth = (faces(field, grid) - 1).clamp_min(0).square().sum(1, keepdim=True)
         det, t = alignment.jacobian, self.floor
         held = det.clamp_min(t)
+        # derivative of the barrier at the floor, along which it goes on below
         slope = 2 * (t - 1) ** 3 * (t + 1) / t**3
         barrier = (held - 1) ** 4 / held**2 + slope * (det - t).clamp_max(0)
         cost = self.length / 2 * stretch + self.area * growth + self.volume * barrier

@@ -50,6 +50,7 @@ class InverseConsistency(Penalty):
         whole = there if alignment.outer is None else alignment.whole.displacement(grid)
         missed = self.partner.displacement(grid, whole).square().sum(1, keepdim=True)
         shown = Image(moving.weight(), moving.grid)
+        # where the image ends is a matter of fact, not something to be moved for a lower cost
         inside = resample(shown, grid, there.detach())
         inside = (inside.data * inside.weight()).to(missed.dtype)
         total = (inside * missed).flatten(1).sum(1)

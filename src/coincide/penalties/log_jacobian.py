@@ -35,6 +35,7 @@ class LogJacobian(Penalty):
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
         det = alignment.jacobian
+        # derivative of log² at the floor, along which it goes on below
         slope = 2 * math.log(self.floor) / self.floor
         cost = det.clamp_min(self.floor).log().square() + slope * (det - self.floor).clamp_max(0)
         return cost.flatten(1).mean(1)

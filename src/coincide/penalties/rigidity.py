@@ -67,15 +67,18 @@ class Rigidity(Penalty):
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
         whole, grid = alignment.displacement, alignment.fixed.grid
+        # once a grid, not once a step
         if grid not in self.placed:
             self.placed[grid] = _placed(self.where, grid)
         weight, start, stop = self.placed[grid]
         box = (..., *(slice(a, b) for a, b in zip(start, stop, strict=True)))
+        # the rest of the field, usually most of it, is not looked at
         u, part = whole[box].contiguous(), grid.crop(start, stop)
         slope = gradient(u, part)
         one = torch.eye(grid.dim, dtype=u.dtype, device=u.device)
         one = one.view(1, grid.dim, grid.dim, *(1,) * grid.dim)
         matrix = slope + one
+        # JᵀJ - I: zero for rotations, whatever their angle
         strain = torch.einsum("bca...,bce...->bae...", matrix, matrix) - one
         cost = self.orthonormality * strain.square().sum((1, 2))[:, None]
         cost = cost + self.properness * (determinant(u, part) - 1).square()

@@ -38,6 +38,7 @@ class SymmetricJacobian(Penalty):
         """Cost, (B,)."""
         det = alignment.jacobian
         held = det.clamp_min(self.floor)
+        # derivative of the barrier at the floor, along which it goes on below
         slope = 1 - 1 / self.floor**2
         cost = (held - 1).square() / held + slope * (det - self.floor).clamp_max(0)
         return cost.flatten(1).mean(1)

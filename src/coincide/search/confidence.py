@@ -26,6 +26,7 @@ def confidence(volume: CostVolume) -> Image:
     costs = volume.lifted.reshape(len(volume.lifted), -1)
     metric = lattice.metric.astype(np.float32)
     variance = spread(costs, places, length, metric, TEMPERATURE)
+    # the cube is centred, so that its mean squared length is the variance of a uniform choice
     clear = 1 - np.sqrt(variance / max(float(length.mean()), 1e-12))
     data = torch.from_numpy(clear.clip(0, 1).astype(np.float32))
     return Image(data.reshape(1, 1, *lattice.nodes.shape), lattice.nodes)

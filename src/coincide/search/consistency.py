@@ -23,6 +23,7 @@ def consistent(there: Field, back: Field, grid: Grid, *, rounds: int = 15) -> tu
         Siebert et al. (2021), doi:10.1007/978-3-030-97281-3_25.
     """
     for _ in range(rounds):
+        # both from the old pair: neither direction goes first
         there, back = (
             0.5 * (there - _at(back, there, grid)),
             0.5 * (back - _at(there, back, grid)),

@@ -74,7 +74,9 @@ class Convex(Search):
 
     def _solve(self, volume: CostVolume, _: Image) -> tuple[Field, list[float]]:
         nodes = volume.lattice.nodes
+        # in the first round the weak pull is towards no shift at all
         goal = torch.zeros(1, nodes.dim, *nodes.shape)
+        # θ has no unit: distances count in spacings of the control points
         unit = float(nodes.spacing.max()) ** 2
         costs = []
         for coupling in COUPLING:

@@ -57,8 +57,10 @@ class CostVolume:
         lattice, dim = self.lattice, self.lattice.grid.dim
         goal = transform_vectors(lattice.grid.inverse[:-1, :-1], goal)
         aim = np.zeros((len(self.lifted), 3), np.float32)
+        # missing axes come first, as in `places`
         aim[:, 3 - dim :] = goal[0].flatten(1).T.numpy()
         metric = lattice.metric.astype(np.float32)
+        # only metric · goal enters the comparison of shifts
         out = best(self.lifted, lattice.places, lattice.lengths, aim @ metric, pull)
         found = torch.from_numpy(np.ascontiguousarray(out[:, 3 - dim :].T))
         return transform_vectors(lattice.grid.affine[:-1, :-1], found.reshape(goal.shape))
@@ -71,6 +73,7 @@ class CostVolume:
         )
         where = torch.zeros_like(index[0])
         for along, r, count in zip(index, lattice.radius, lattice.shifts, strict=True):
+            # the last axis is the fastest, as in memory
             where = where * count + (along + r).clamp(0, 2 * r)
         return float(self.costs.view(len(where), -1).gather(1, where[:, None]).mean())
 
@@ -101,6 +104,7 @@ def around(image: Image, fine: Grid, wide: Grid, moved: Displacement | None = No
     """
     corners = np.array([[-0.5] * wide.dim, np.array(wide.shape) - 0.5])
     low, high = fine.to_index(wide.to_world(corners))
+    # whole voxels of `fine` that reach at least as far as the faces of `wide`
     grid = fine.crop(np.floor(low + 0.5).astype(int), np.ceil(high + 0.5).astype(int))
     own = image.grid
     image = at(image, own.shrink(own.factors(float(fine.spacing.min()))))
@@ -126,8 +130,10 @@ def volume(fixed: Image, moving: Image, lattice: Lattice, sigma: float) -> CostV
     mass = seen.sum().clamp_min(1e-12)
     voxels = tuple(range(1, M.ndim))
     mean = ((seen * M).sum(voxels) / mass).view(-1, *(1,) * (M.ndim - 1))
+    # |F - M(y)|² expected of a random y: squared distance to the mean of M, and its variance
     unknown = (F - mean).square().sum(0) + (seen * (M - mean).square()).sum() / mass
     typical = float((weight * unknown).sum() / weight.sum().clamp_min(1e-12))
+    # between two constant images every place is as good as any other
     scale = 1 / (np.prod(lattice.cell) * typical) if typical > 1e-12 else 0.0
     costs = cost_volume(F, weight, unknown, M, seen, lattice.cell, scale)
     return CostVolume(blurred(costs, sigma, lattice.grid.dim), lattice)

@@ -33,7 +33,7 @@ class Lattice:
 
     @cached_property
     def wide(self) -> Grid:
-        """Voxels that the largest shifts lead to as well."""
+        """The voxels, with room for the largest shift on every side."""
         stop = [n + r for n, r in zip(self.grid.shape, self.radius, strict=True)]
         return self.grid.crop([-r for r in self.radius], stop)
 
@@ -53,6 +53,7 @@ class Lattice:
     def metric(self) -> np.ndarray:
         """Squared length of a shift p of voxels, mm²: pᵀ metric p; (3, 3)."""
         matrix = self.grid.affine[:-1, :-1]
+        # zero along missing axes, where shifts have no length
         missing = 3 - len(matrix)
         return np.pad(matrix.T @ matrix, ((missing, 0), (missing, 0)))
 
@@ -73,6 +74,7 @@ def lattice(grid: Grid, *, spacing: float, reach: float, step: float) -> Lattice
     """
     voxels = grid.shrink(grid.factors(step))
     radius = tuple(
+        # an axis of one voxel has no shifts
         min(max(1, round(reach / s)), n // 2)
         for s, n in zip(voxels.spacing, voxels.shape, strict=True)
     )
@@ -85,6 +87,7 @@ def lattice(grid: Grid, *, spacing: float, reach: float, step: float) -> Lattice
         nodes = [-(-n // c) for n, c in zip(voxels.shape, cell, strict=True)]
         if np.prod(nodes) * shifts <= LIMIT or max(nodes) == 1:
             break
+        # fewer control points rather than fewer shifts: reach and step decide what can be found
         spacing *= 1.25
     # what is missing to whole cells is shared by both ends
     whole = [n * c for n, c in zip(nodes, cell, strict=True)]

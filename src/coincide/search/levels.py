@@ -79,11 +79,14 @@ def searched(fixed: Image, moving: Image, scheme: Scheme, solve: Solver, *, stag
             step=share * scheme.step,
         )
         here, other = around(fixed, fine, plan.wide), around(moving, fine, plan.wide, answer)
+        # features see the fine voxels; only they are made coarser
         F, M = (at(similarity.prepare(image), plan.wide) for image in (here, other))
         forward = volume(F, M, plan, scheme.evidence)
+        # now, because `solve` may overwrite the volume
         clear = confidence(forward)
         there, costs = solve(forward, at(here, plan.nodes))
         del forward  # one volume at a time
+        # the same with the roles exchanged, on the same control points
         back, _ = solve(volume(M, F, plan, scheme.evidence), at(other, plan.nodes))
         there, _ = consistent(there, back, plan.nodes)
         answer = joined(there, plan, answer)
@@ -95,11 +98,13 @@ def searched(fixed: Image, moving: Image, scheme: Scheme, solve: Solver, *, stag
 def joined(field: Field, plan: Lattice, before: Displacement | None) -> Displacement:
     """The displacement of the cells, smooth between them, followed by what was found before."""
     inner = upsampled(field, plan.nodes, plan.grid)
+    # rounds the kinks that linear interpolation leaves at the control points
     inner = gaussian(inner, [0.5 * c if c > 1 else 0.0 for c in plan.cell])
     if before is not None:
         grid = before.grid
         assert grid is not None
         index = plan.grid.index_in(grid)[:-1]
         values = before.field.detach()
+        # the new displacement acts first, as the moving image was seen under the old one
         inner = inner + warp(values, inner, index, grid.inverse[:-1, :-1], clamp=True)[0]
     return Displacement(field=inner, grid=plan.grid)

@@ -76,6 +76,7 @@ class SpanningTree(Search):
     def _solve(self, volume: CostVolume, image: Image) -> tuple[Field, list[float]]:
         nodes, metric = volume.lattice.nodes, volume.lattice.metric
         unit = float(nodes.spacing.max()) ** 2
+        # shifts are compared axis by axis, so that only the diagonal of the metric counts
         least = beliefs(volume.lifted, spanning_tree(image), self.alpha / unit * np.diag(metric))
         still = torch.zeros(1, nodes.dim, *nodes.shape)
         # where all shifts are as good, the shortest

@@ -48,6 +48,7 @@ def spanning_tree(image: Image) -> Tree:
     """
     shape = image.grid.shape
     number = np.arange(image.grid.voxels, dtype=np.int32).reshape(shape)
+    # in double precision, as a tree depends on the order of nearly equal differences
     values = image.data[0].double().numpy()
     starts, ends, weights = [], [], []
     for axis in range(len(shape)):
@@ -87,10 +88,12 @@ def beliefs(costs: np.ndarray, tree: Tree, stiffness: np.ndarray) -> float:
         The least cost of the whole tree.
     """
     stiffness = stiffness.astype(costs.dtype)
+    # farthest from the root first: a node hears all its children before it speaks
     for nodes in reversed(tree.generations):
         gather(costs, tree.order, nodes, tree.first, stiffness)
     root = costs[tree.order[0]]
     least = float(root.min())
+    # min-marginals are known up to a constant, which is kept small
     root -= root.min()
     for nodes in tree.generations[1:]:
         scatter(costs, tree.order, nodes, tree.parent, stiffness)

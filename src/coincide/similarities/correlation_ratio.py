@@ -56,6 +56,7 @@ class CorrelationRatio(Similarity):
         weight = warped.weight().double().flatten(1)
         count = weight.sum(1, keepdim=True).clamp_min(1e-12)
         values = warped.data.double().flatten(1)
+        # about the mean, so that squares of large intensities do not cancel
         values = values - (weight * values).sum(1, keepdim=True) / count
         total = (weight * values.square()).sum(1)
         sums, counts = (self._sums(fixed, v) for v in (weight * values, weight))
@@ -67,6 +68,7 @@ class CorrelationRatio(Similarity):
     def _sums(self, fixed: Image, values: Tensor) -> Tensor:
         """Sums of values (B, voxels) under the window of each bin, (B, bins)."""
         position = fixed.data.double().flatten(1).clamp(0, self.bins - 1)
+        # the last bin is the far end of the last cell
         low = position.long().clamp_max(self.bins - 2)
         upper = position - low
         table = torch.zeros(len(low), self.bins, dtype=values.dtype, device=values.device)

@@ -25,9 +25,9 @@ class DistanceMap(Similarity):
     $$
 
     with the distance $d_l$ to the surface of label $l$ in mm, negative inside and cut at $\pm r$.
-    Where `labels` feels a surface only within a voxel, this feels it as far away as `reach`. One
-    image is held for each label: take it for a few structures. An image that is no label map gives
-    the surface of what is brighter than the middle of its range.
+    Where `labels` feels a surface only within a voxel, this feels it as far away as `reach`. It
+    keeps one image for each label, so it suits a few structures. An image that is no label map
+    gives the surface of what is brighter than the middle of its range.
 
     Args:
         reach: Distance $r$ up to which surfaces attract each other, mm (> 0).

@@ -39,6 +39,7 @@ class Edges(Similarity):
 
     def prepare(self, image: Image) -> Image:
         """Gradient magnitude with mean 0 and variance 1."""
+        # two modalities share where edges are, not how strong: both are brought to one scale
         return edge_strength(image).standardised()
 
     def compare(self, fixed: Image, warped: Image) -> PerPair:

@@ -52,6 +52,7 @@ class Huber(Similarity):
     def _rho(self, difference: torch.Tensor) -> torch.Tensor:
         away = difference.abs()
         near = away.clamp_max(self.delta)
+        # d² up to δ and δ (2|d| - δ) beyond, in one expression with the right slope in both
         return near * (2 * away - near)
 
 

@@ -68,6 +68,7 @@ class Labels(PairedTerm):
         index, scale = here.index_in(there)[:-1], there.inverse[:-1, :-1]
         sums = label_sums(one, other.data, alignment.displacement, weight, index, scale, count)
         total = sums[:, 0] + sums[:, 1]
+        # a weight, not something to be made smaller
         share = sums[:, 0].detach().sqrt()
         share = share / share.sum(1, keepdim=True).clamp_min(1e-6)
         return 1 - (share * 2 * sums[:, 2] / total.clamp_min(1e-6)).sum(1)
@@ -80,6 +81,7 @@ class Labels(PairedTerm):
         device = beside.data.device
         near = resample(coarsened(fixed, beside.grid.finest), beside.grid, interpolation="label")
         assert near.mask is not None
+        # a voxel counts where the fixed map and the fixed image both do
         weight = near.mask.to(device) * (1 if beside.mask is None else beside.mask)
         far = coarsened(moving, beside.grid.finest).with_mask(None).to(device)
         one = numbered(near.data, labels).to(device)

@@ -49,4 +49,5 @@ class Landmarks(PairedTerm):
             for p in (fixed, moving)
         )
         gap = (alignment.transform(here) - there).square().sum(-1)
+        # δ² = 0.01 mm²: the root alone has no slope where a landmark is met
         return ((gap + 0.01).sqrt() - 0.1).mean(-1)

@@ -51,6 +51,7 @@ class LNCC(Similarity):
 
     def support(self, fixed: Image) -> np.ndarray | None:
         """What is near enough to more than background: elsewhere no correlation changes."""
+        # only the compiled loops of the CPU can leave voxels out
         if fixed.data.device.type != "cpu":
             return None
         return support(fixed.data, self._radius(fixed))

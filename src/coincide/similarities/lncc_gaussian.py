@@ -52,6 +52,7 @@ class GaussianLNCC(Similarity):
         """Cost, (B,)."""
         weight = warped.weight()
         sigma = [self.sigma * float(r) for r in fixed.grid.fineness]
+        # far outside the mask nothing is known, and does not count
         mass = gaussian(weight, sigma).clamp_min(1e-6)
 
         def mean(values: Tensor) -> Tensor:
@@ -60,6 +61,7 @@ class GaussianLNCC(Similarity):
         f, w = fixed.data, warped.data
         mean_f, mean_w = mean(f), mean(w)
         covariance = mean(f * w) - mean_f * mean_w
+        # a difference of means may come out below zero where the window is flat
         spread_f = (mean(f * f) - mean_f**2).clamp_min(0) + self.floor
         spread_w = (mean(w * w) - mean_w**2).clamp_min(0) + self.floor
         return 1 - warped.mean(covariance**2 / (spread_f * spread_w))

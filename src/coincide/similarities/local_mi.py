@@ -59,6 +59,7 @@ class LocalMI(Similarity):
     def _of_one(self, fixed: Image, warped: Image) -> PerPair:
         p, mass = windows(fixed, warped, self.bins, self.radius)
         outer = p.sum(-1, keepdim=True) * p.sum(-2, keepdim=True)
+        # an empty pair of bins gives zero, not 0 · -inf
         information = (p * ((p + 1e-16) / (outer + 1e-16)).log()).sum((-1, -2))
         return -(mass * information).sum(1)
 

@@ -49,4 +49,5 @@ class MI(Similarity):
         table = joint_histogram(fixed.data, warped.data, warped.weight(), self.bins)
         p = table / table.sum((1, 2), keepdim=True).clamp_min(1e-12)
         outer = p.sum(2, keepdim=True) * p.sum(1, keepdim=True)
+        # an empty pair of bins gives zero, not 0 · -inf
         return -(p * ((p + 1e-16) / (outer + 1e-16)).log()).sum((1, 2))

@@ -41,6 +41,7 @@ class MIND(Similarity):
     def prepare(self, image: Image) -> Image:
         """Descriptors, 2D channels."""
         offsets = neighbours(image.dim, self.dilation)
+        # each neighbour is compared with the patch at the place itself
         return self_similarity(image, offsets, 0 * offsets, self.radius)
 
     def compare(self, fixed: Image, warped: Image) -> PerPair:

@@ -36,5 +36,6 @@ class NCC(Similarity):
         f = fixed.data - (weight * fixed.data).sum(voxels, keepdim=True) / mass
         w = warped.data - (weight * warped.data).sum(voxels, keepdim=True) / mass
         covariance = (weight * f * w).sum(voxels)
+        # a constant image has no spread: its covariance of zero makes the cost 1
         spread = ((weight * f * f).sum(voxels) * (weight * w * w).sum(voxels)).clamp_min(1e-20)
         return (1 - covariance / spread.sqrt()).mean(1)

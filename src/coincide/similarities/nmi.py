@@ -53,4 +53,5 @@ class NMI(Similarity):
 
 def entropy(p: Tensor) -> Tensor:
     """Shannon entropy of densities (B, N) in nats, (B,)."""
+    # an empty bin gives zero, not 0 · -inf
     return -(p * (p + 1e-16).log()).sum(1)

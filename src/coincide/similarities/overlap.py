@@ -51,6 +51,7 @@ class Overlap(Similarity):
         voxels = tuple(range(2, fixed.data.ndim))
         common = 2 * (weight * fixed.data * warped.data).sum(voxels)
         total = (weight * (fixed.data + warped.data)).sum(voxels)
+        # a label that neither map shows here would count as missed
         present = (total > 0).to(total.dtype)
         score = (present * common / total.clamp_min(1e-6)).sum(1)
         return 1 - score / present.sum(1).clamp_min(1)

@@ -61,7 +61,9 @@ class SSIM(Similarity):
         products = torch.cat([f, w, f * f, w * w, f * w], 1)
         mf, mw, ff, ww, fw = (gaussian(weight * products, sigma) / mass).chunk(5, 1)
         pattern = 2 * (fw - mf * mw) + CONTRAST
+        # differences of means may come out below zero where the window is flat
         contrast = (ff - mf**2).clamp_min(0) + (ww - mw**2).clamp_min(0) + CONTRAST
+        # back to the range of 0 to 1, for which the constant is meant
         mf, mw = mf + 0.5, mw + 0.5
         brightness = (2 * mf * mw + BRIGHTNESS) / (mf**2 + mw**2 + BRIGHTNESS)
         return 1 - warped.mean(brightness * pattern / contrast)

@@ -28,13 +28,16 @@ def filled(image: Image) -> Image:
     if not bool(outside.any()):
         return image
     weight, grid = image.weight(), image.grid
+    # whatever stands outside, NaN included, must not meet a weight of zero in a product
     data = torch.where(outside, 0, image.data)
     factors = [2 if n > 2 else 1 for n in grid.shape]
+    # nothing is left to be made coarser: all that is known of the image has one mean
     if max(factors) == 1:
         mean = Image(data, grid, weight).average()
         return image.with_data(torch.where(outside, mean, data))
     coarse = grid.shrink(factors)
     sigma = [1.0 if f > 1 else 0.0 for f in factors]
+    # normalised convolution: smooth what counts and its weight alike, then divide
     total, mass = (
         resample(Image(gaussian(part, sigma), grid), coarse).data
         for part in (weight * data, weight)

@@ -39,7 +39,9 @@ class Grid:
             raise ValueError(
                 f"the affine cannot be inverted: {affine.tolist()}; set the spacing and direction"
             )
+        # grids are shared and hashed, so nobody may change one
         affine.flags.writeable = False
+        # past the frozen dataclass, as this is still its making
         object.__setattr__(self, "affine", affine)
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
@@ -135,6 +137,7 @@ class Grid:
         """Every `factors[d]`-th voxel, at least one; a new one is centred on those it replaces."""
         factor = np.asarray(factors, dtype=np.float64)
         shape = tuple(max(1, -(-n // int(f))) for n, f in zip(self.shape, factors, strict=True))
+        # about the middle of the old lattice: what is left over is shared by both ends
         start = (np.array(self.shape) - 1 - (np.array(shape) - 1) * factor) / 2
         affine = self.affine.copy()
         affine[:-1, :-1] = self.affine[:-1, :-1] * factor
@@ -152,9 +155,11 @@ class Grid:
 
 def tensor(affine: np.ndarray, like: Tensor) -> Tensor:
     """A matrix of the geometry as a tensor with the dtype and device of `like`."""
+    # a copy, since torch warns of memory that cannot be written, as that of a grid cannot
     return torch.as_tensor(np.array(affine), dtype=like.dtype, device=like.device)
 
 
 def transform_vectors(matrix: np.ndarray, field: Tensor) -> Tensor:
     """A (D, D) matrix of the geometry applied to every vector of (B, D, *S)."""
+    # one product over all voxels, without moving the axis of components
     return (tensor(matrix, field) @ field.flatten(2)).view(field.shape)

@@ -48,6 +48,7 @@ class Image:
         if array.dtype.kind == "f":
             array = array.astype(np.float32)
         elif array.dtype.kind in "ub":
+            # labels are compared and indexed, for which torch has few unsigned types
             array = array.astype(np.int64)
         return cls(torch.from_numpy(array)[None, None], Grid(array.shape, affine))
 
@@ -100,6 +101,7 @@ class Image:
         flat = self.data.flatten(1)
         if self.mask is None:
             return flat.amin(1), flat.amax(1)
+        # a choice, not a product: infinity times zero is not a number
         inside = (self.mask > 0).expand_as(self.data).flatten(1)
         low = torch.where(inside, flat, torch.inf).amin(1)
         high = torch.where(inside, flat, -torch.inf).amax(1)

@@ -28,6 +28,7 @@ def at(image: Image, grid: Grid) -> Image:
         smooth = image.with_data(gaussian(image.data, sigma))
         return resample(smooth, grid).with_mask(None)
     weight = image.weight()
+    # what the mask leaves out may be NaN, and must not meet a weight of zero in a product
     data = torch.where(image.mask > 0, image.data, 0)
     total, mass = (
         resample(Image(gaussian(part, sigma), image.grid), grid).data

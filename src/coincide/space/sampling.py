@@ -48,8 +48,10 @@ def resample(
         )
     slope, after = after, after.detach().cpu().numpy() if isinstance(after, Tensor) else after
     to_index = image.grid.inverse if after is None else image.grid.inverse @ after
+    # the whole chain as one matrix for voxels, and one for what displaces them
     index, scale = (to_index @ grid.affine)[:-1], to_index[:-1, :-1]
     if interpolation == "linear":
+        # a mask says where nothing is known, so that values need not end in an edge of zeros
         clamp = image.mask is not None
         if isinstance(slope, Tensor) and slope.requires_grad and displacement is None:
             there, here = tensor(image.grid.inverse, slope), tensor(grid.affine, slope)
@@ -74,6 +76,7 @@ def resample(
     else:
         weight = image.mask.to(torch.float32)
     still = None if displacement is None else displacement.detach()
+    # the weight is not clamped: beyond the image it is zero
     valid, _ = warp(weight, still, index, scale, shape=grid.shape)
     return Image(data, grid, valid)
 

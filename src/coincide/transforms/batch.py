@@ -62,6 +62,7 @@ def one_of(transform: Transform, pair: int, count: int) -> Transform:
     one = copy.deepcopy(transform)
     for parameter in one.parameters():
         if parameter.shape[0] == count and not _holds_network(one):
+            # a copy, since a slice would keep the whole batch in memory
             parameter.data = parameter.data[pair : pair + 1].clone()
     return one
 

@@ -64,6 +64,7 @@ class BSpline(Transform):
             return inner + shift.reshape(-1, *inner.shape[1:])
         index = grid.index_in(own)
         linear = index[:-1, :-1]
+        # a separable product needs voxel axes along those of the lattice; else point by point
         if not np.allclose(linear, np.diag(np.diag(linear)), atol=1e-6):
             points = grid.points(torch.float32).to(self.coefficients.device)
             shift = (self(points) - points).transpose(1, 2)
@@ -78,6 +79,7 @@ class BSpline(Transform):
     def inverse(self) -> Displacement:
         """Numerical inverse on a grid of half the control-point distance."""
         own = self._placed()
+        # the domain alone, from the second control point on, in half steps
         shape = tuple(2 * (n - 3) + 1 for n in own.shape)
         affine = own.affine.copy()
         affine[:-1, :-1] /= 2
@@ -97,6 +99,7 @@ class BSpline(Transform):
             self.spacing, coefficients=laid_out(self.coefficients), grid=self._placed()
         )
         refined = frozen_like(refined, self)
+        # halving ends between 0.75 and 1.5 times what is wanted
         while refined._placed().spacing.min() > 1.5 * wanted:
             refined = refined.refined()
         return refined
@@ -108,6 +111,7 @@ class BSpline(Transform):
         field = laid_out(self.coefficients)
         affine = own.affine.copy()
         affine[:-1, :-1] /= 2
+        # the first fine control point lies half a coarse step inside the first coarse one
         affine[:-1, -1] = own.to_world(np.full(own.dim, 0.5))
         grid = Grid(tuple(len(m) for m in matrices), affine)
         made = BSpline(self.spacing, coefficients=separable(field, matrices), grid=grid)
@@ -120,6 +124,7 @@ class BSpline(Transform):
         metric = to_index @ to_index.T  # diagonal where the axes are perpendicular
         metric = np.where(abs(metric) > 1e-9 * abs(metric).max(), metric, 0)
         total = self.coefficients.new_zeros(len(self.coefficients))
+        # ∂a∂b u · ∂c∂d u along lattice axes, brought to the world by the metric on both sides
         for a, b, c, d in product(range(own.dim), repeat=4):
             factor = metric[a, c] * metric[b, d]
             if factor == 0:
@@ -141,10 +146,12 @@ class BSpline(Transform):
 
 def lattice(grid: Grid, spacing: float) -> Grid:
     """Control points every `spacing` mm whose domain covers the voxels of `grid`."""
+    # whole cells that cover the outer faces of the voxels
     cells = np.maximum(1, np.ceil(grid.extent / spacing)).astype(int)
     cells = np.where(np.array(grid.shape) == 1, 1, cells)
     middle = grid.affine.copy()
     middle[:-1, :-1] = grid.direction * spacing
+    # one control point before the domain and two behind it: its middle is at 1 + cells / 2
     middle[:-1, -1] = grid.centre - middle[:-1, :-1] @ (cells / 2 + 1)
     return Grid(tuple(int(n) + 3 for n in cells), middle)
 
@@ -167,12 +174,14 @@ def _combined(transform: BSpline, points: Points, orders: tuple[int, ...]) -> Po
     position = points @ index[:-1, :-1].T + index[:-1, -1]
     shape = torch.tensor(grid.shape, dtype=points.dtype, device=points.device)
     inside = ((position >= 1) & (position <= shape - 2)).all(-1, keepdim=True)
+    # the far end of the domain belongs to the last cell
     low = position.detach().floor().clamp_min(1)
     low = torch.minimum(low, shape - 3)
     weights = [
         _basis(fraction, order)
         for fraction, order in zip((position - low).unbind(-1), orders, strict=True)
     ]  # (B, P, 4) for each axis
+    # of four control points about a cell, the first stands one before it
     low = low.long() - 1
     total = torch.zeros_like(points)
     flat = transform.coefficients.to(points.dtype).flatten(2).expand(batch, -1, -1)
@@ -195,6 +204,7 @@ def _basis(t: Tensor, order: int) -> Tensor:
     if order == 1:
         weights = [-s * s / 2, 1.5 * t * t - 2 * t, 2 * s - 1.5 * s * s, t * t / 2]
     else:
+        # B'' of a cubic B-spline
         weights = [s, 3 * t - 2, 3 * s - 2, t]
     return torch.stack(weights, -1)
 

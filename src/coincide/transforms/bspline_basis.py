@@ -38,6 +38,7 @@ def spread(positions: np.ndarray, count: int, order: int = 0) -> np.ndarray:
         2: [s, 3 * t - 2, 3 * s - 2, t],
     }[order]
     matrix = np.zeros((len(positions), count))
+    # both ends belong to the domain, whatever rounding makes of a voxel that lies on one
     inside = (positions >= 1 - 1e-9) & (positions <= count - 2 + 1e-9)
     for n, weight in enumerate(weights):
         matrix[np.arange(len(positions)), first + n] = weight * inside
@@ -55,6 +56,7 @@ def gram(count: int, order: int, other: int | None = None) -> np.ndarray:
     """
     nodes, weights = np.polynomial.legendre.leggauss(4)  # exact to degree 7; products have 6
     cells = np.arange(1, count - 2)
+    # Gauss's nodes lie in [-1, 1], a cell in [0, 1]; hence the halves, here and of the weights
     positions = (cells[:, None] + (nodes + 1) / 2).ravel()
     first = spread(positions, count, order)
     second = first if other is None else spread(positions, count, other)
@@ -69,6 +71,7 @@ def refinement(count: int) -> np.ndarray:
     fine = 2 * (count - 3) + 3
     matrix = np.zeros((fine, count))
     for n in range(fine):
+        # where a fine point lies among the coarse: both domains begin at position 1
         at = (n - 1) / 2 + 1
         low = int(np.floor(at))
         if at == low:

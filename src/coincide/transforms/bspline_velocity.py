@@ -59,6 +59,7 @@ class BSplineVelocity(Transform):
         own = self._integration()
         made = BSplineVelocity(
             self.spacing,
+            # exp(-v): control points enter the velocity linearly, so that their sign is its own
             coefficients=-self.spline.coefficients,
             grid=self.spline.grid,
             field_grid=own,

@@ -60,6 +60,7 @@ def _(transform: Composite, points: Points) -> Tensor:
     total = torch.eye(dim, dtype=points.dtype, device=points.device)
     total = total.expand(*points.shape, dim)
     for member in reversed(list(transform)):
+        # each factor at where the members before it have brought the points
         total = jacobian_at(member, points) @ total
         points = member(points)
     return total

@@ -123,6 +123,7 @@ def _once(total: Tensor) -> str:
     torch itself complains only where the incoming gradient has a graph, and otherwise takes the
     slope for a constant.
     """
+    # a walk through the graph, back from the sum to what it was computed from
     seen, ahead = set(), [total.grad_fn]
     while ahead:
         node = ahead.pop()
@@ -130,6 +131,7 @@ def _once(total: Tensor) -> str:
             continue
         seen.add(node)
         function = getattr(node, "_forward_cls", None)
+        # the mark that once_differentiable leaves: it wraps the backward pass
         if function is not None and hasattr(function.backward, "__wrapped__"):
             return function.__name__
         ahead.extend(before for before, _ in node.next_functions)

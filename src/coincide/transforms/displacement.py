@@ -98,12 +98,14 @@ class _Inverse(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
+        # leaves of a small graph, from which slopes of u and its adjoint are both taken
         field, inverse = (t.detach().requires_grad_() for t in ctx.saved_tensors)
         dim = field.shape[1]
         with torch.enable_grad():
             index, scale = np.eye(dim, dim + 1), ctx.grid.inverse[:-1, :-1]
             there, _ = warp(field, inverse, index, scale, clamp=True)
         rows = []
+        # row d of ∇u at y + w, for all voxels at once
         for d in range(dim):
             one = torch.zeros_like(there)
             one[:, d] = 1

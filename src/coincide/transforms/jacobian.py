@@ -76,9 +76,11 @@ def laplacian(field: Field, grid: Grid) -> Field:
     inverse = grid.inverse[:-1, :-1]
     metric = inverse @ inverse.T
     total = weighted_laplacian(field, np.diag(metric))
+    # what rounding leaves off the diagonal of an oblique grid is no shear
     mixed = np.where(abs(metric) > 1e-9 * abs(metric).max(), metric, 0) - np.diag(np.diag(metric))
     if not mixed.any():
         return total
+    # per voxel, as the metric turns products of slopes into the world
     index = derivatives.slopes(field, np.eye(grid.dim))
     for axis in range(grid.dim):
         along = torch.einsum("bce...,e->bc...", index, tensor(mixed[axis], field))

@@ -62,6 +62,7 @@ class Linear(Transform):
         start = start.reshape(-1, *shape[-2:])
         dim = shape[-1] - 1
         centre = np.zeros(dim) if self._centre is None else np.asarray(self._centre, np.float64)
+        # the linear part of the start is no parameter: the optimiser's is put on top of it
         self.register_buffer("base", start[:, :-1, :-1].clone())
         self.register_buffer("centre", torch.tensor(centre, device=start.device))
         set_parameter(self, "shift", _shift(start, centre))
@@ -114,6 +115,7 @@ class Linear(Transform):
         matrix = self.matrix()
         identity = torch.eye(grid.dim + 1, dtype=matrix.dtype, device=matrix.device)
         # (A - I)(x + u) + t + u, with x running over the grid: a sum of one ramp an axis
+        # subtracted in double precision, before rounding: A x and x nearly cancel
         change = (matrix - identity) @ tensor(grid.affine, matrix)
         dtype = torch.float32 if inner is None else inner.dtype
         total = change[:, :-1, -1].to(dtype).reshape(len(matrix), -1, *(1,) * grid.dim)
@@ -141,6 +143,7 @@ class Linear(Transform):
 
     def on(self, grid: Grid) -> Self:
         """Placed about the centre of `grid`, keeping the map that it is."""
+        # half of the way from the centre to a corner: a typical distance
         radius = float(np.linalg.norm(grid.extent) / 4)
         if not hasattr(self, "shift"):
             return type(self)(np.eye(grid.dim + 1), centre=grid.centre, radius=radius)
@@ -156,6 +159,7 @@ def _shift(matrix: Tensor, centre: np.ndarray) -> Tensor:
     if has_graph(matrix):
         there = tensor(centre, matrix)
         return matrix[:, :-1, :-1] @ there + matrix[:, :-1, -1] - there
+    # on the CPU, so that a map is the same to the bit on any device
     moved = [one[:-1, :-1] @ centre + one[:-1, -1] - centre for one in matrix.cpu().numpy()]
     return torch.tensor(np.stack(moved), device=matrix.device)
 
@@ -173,6 +177,7 @@ class _Inverse(Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         (inverse,) = ctx.saved_tensors
         turned = inverse.transpose(1, 2)
+        # the adjoint of dA⁻¹ = -A⁻¹ dA A⁻¹
         return -(turned @ gradients[0] @ turned)
 
 
@@ -193,8 +198,10 @@ def rotation(angles: Tensor, dim: int) -> Matrix:
     """Rotation matrices (B, D, D) from D(D-1)/2 angles in radians (B, ...), one a plane of axes."""
     rows, columns = np.triu_indices(dim, 1)
     skew = torch.zeros(len(angles), dim, dim, dtype=angles.dtype, device=angles.device)
+    # a positive angle turns the first axis of a plane towards the second
     skew[:, rows, columns] = -angles
     skew[:, columns, rows] = angles
+    # smooth at no rotation, where an axis and an angle are not
     return torch.linalg.matrix_exp(skew)
 
 
@@ -209,6 +216,7 @@ class Translation(Linear):
 
     def linear(self) -> Matrix:
         """The linear part that was given."""
+        # the empty parameter stays in the graph, so that autograd gives it a gradient
         return self.base + 0 * self.parameters_mm.sum()
 
 
@@ -239,6 +247,7 @@ class SimilarityTransform(Linear):
     def linear(self) -> Matrix:
         """Scaled rotation after the start."""
         values = self.parameters_mm / self.radius
+        # by its logarithm: never negative, and halving is as far away as doubling
         scale = values[:, -1:, None].exp()
         return scale * rotation(values[:, :-1], len(self.centre)) @ self.base
 

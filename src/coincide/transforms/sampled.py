@@ -70,6 +70,7 @@ def displaced_jacobian(points: Points, field: Field, own: Grid) -> Tensor:
     size = torch.tensor(own.shape, dtype=points.dtype, device=points.device)
     # ITK's border: the outermost values continue for half a voxel, beyond it there is nothing
     inside = ((position - (size - 1) / 2).abs() <= size / 2).all(-1, keepdim=True)
+    # beyond the outermost centres the value is held, and does not change with the position
     free = (position >= 0) & (position <= size - 1) & (size > 1) & inside
     low = torch.minimum(position.detach(), size - 2).clamp_min(0).floor()
     fraction = position.clamp_min(0).minimum(size - 1) - low
@@ -82,6 +83,7 @@ def displaced_jacobian(points: Points, field: Field, own: Grid) -> Tensor:
             address = address * n + (low[..., axis] + up).clamp_max(n - 1)
         value = flat.gather(2, address[:, None].expand(-1, own.dim, -1)).transpose(1, 2)
         for axis, up in enumerate(corner):
+            # a sign along the axis of the derivative, interpolation along the others
             weight = torch.full_like(points[..., :1], 1.0 if up else -1.0)
             for other, there in enumerate(corner):
                 part = fraction[..., other, None]

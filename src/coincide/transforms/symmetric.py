@@ -48,6 +48,7 @@ class Symmetric(Transform):
     ):
         super().__init__()
         self.spacing, self.grid = spacing, grid
+        # made anew from the halves whenever it is missing, so no file needs it
         self.register_buffer("_middle", None, persistent=False)
         if grid is not None:
             zero = torch.zeros(1, grid.dim, *grid.shape)

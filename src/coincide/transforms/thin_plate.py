@@ -65,6 +65,7 @@ class ThinPlate(Transform):
             return
         self.landmarks = torch.as_tensor(landmarks).cpu().double().numpy()
         self.middle = self.landmarks.mean(0)
+        # root mean square distance: in this unit the equations are well scaled for any landmarks
         self.size = max(float(np.sqrt(((self.landmarks - self.middle) ** 2).sum(1).mean())), 1e-6)
         place = torch.tensor((self.landmarks - self.middle) / self.size)
         self.register_buffer("place", place)
@@ -122,12 +123,14 @@ class ThinPlate(Transform):
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
         if inner is not None:
             moved = grid.points(inner.dtype).to(inner.device) + inner.flatten(2).transpose(1, 2)
+            # in pieces, because distances from all points to all landmarks are held at once
             chunks = [self(part) - part for part in moved.split(2**16, 1)]
             shift = torch.cat(chunks, 1).transpose(1, 2)
             return inner + shift.reshape(-1, *inner.shape[1:])
         centres = self._placed()
         bent, affine = self._coefficients()
         to_place = grid.affine[:-1].copy()
+        # voxels straight to the landmarks' own units: one matrix instead of an array of points
         to_place[:, -1] -= self.middle
         to_place = to_place / self.size
         field = radial_sum(to_place, grid.shape, centres, bent)
@@ -145,6 +148,7 @@ class ThinPlate(Transform):
         """Numerical inverse on the grid, widened by what moves in from around it."""
         if self.grid is None:
             raise ValueError("this spline has no grid to be inverted on; call .on(grid) first")
+        # landmarks are moved no further than this
         reach = float(self.shifts.detach().norm(dim=1).max())
         pad = [
             int(np.ceil(reach / s)) + 1 if n > 1 else 0
@@ -206,6 +210,7 @@ def _(transform: ThinPlate, points: Points) -> Tensor:
             f"{touching} of the points lie on one; ask between them"
         )
     bent, _ = transform._coefficients()
+    # product rule for U(q) with q = |d|²: U' twice the identity, and U'' (2d)(2d)ᵀ
     first, second = kernel_slopes(squared, points.shape[2])
     identity = torch.eye(points.shape[2], dtype=torch.float64, device=points.device)
     hessian = 2 * torch.einsum("bin,bpn,jk->bpijk", bent, first, identity)
@@ -220,6 +225,7 @@ def kernel_slopes(squared: Tensor, dim: int) -> tuple[Tensor, Tensor]:
         squared: Squared distances.
         dim: Number of axes; the kernel is q log(q) / 2 in 2-D and -sqrt(q) in 3-D.
     """
+    # at a landmark a finite slope times a distance of zero is zero
     squared = squared.clamp_min(1e-24)
     power = (4 - dim) / 2
     if dim % 2:
@@ -241,6 +247,7 @@ def fit(place: Tensor, smoothing: float) -> Tensor:
     whole = np.zeros((count + 1 + dim,) * 2)
     one = torch.eye(count, dtype=torch.float64)[None]
     whole[:count, :count] = radial_sum_at(place[None], place, one)[0].numpy()
+    # on the diagonal, smoothing lets each landmark be missed by its own weight
     whole[:count, :count] += smoothing * np.eye(count)
     whole[:count, count] = whole[count, :count] = 1
     whole[:count, count + 1 :] = place.numpy()

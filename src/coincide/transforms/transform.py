@@ -58,6 +58,7 @@ class Transform(nn.Module, Chainable, ABC):
 
         See `coincide.transforms.derivatives.jacobian_at`.
         """
+        # here, since that module is built on this one
         from coincide.transforms.derivatives import jacobian_at
 
         return jacobian_at(self, points)

@@ -59,6 +59,7 @@ def integrated(velocity: Field, grid: Grid) -> Field:
     """Displacement of the flow along a velocity for unit time, mm, (B, D, *S)."""
     to_voxels = grid.inverse[:-1, :-1]
     metric, identity = to_voxels.T @ to_voxels, np.eye(grid.dim, grid.dim + 1)
+    # in voxels, as this is the metric of the matrix from mm to voxels
     longest = [largest(one, metric) for one in velocity.detach().split(1)]
     counts = [max(0, int(np.ceil(np.log2(max(length, 1e-9) / 0.5)))) for length in longest]
     if len(set(counts)) == 1:

@@ -37,7 +37,9 @@ def surroundings(warped, known, start, size, reach, values, squares, sure):
     values[:] = np.float32(0)
     squares[:] = np.float32(0)
     sure[:] = np.float32(0)
+    # never zero: where nothing is known, the mean is 0 and every score becomes -1
     mean, mass = np.float32(0), np.float32(1e-12)
+    # the mean comes off before anything is squared, since in float32 large squares would cancel
     for turn in range(2):
         for i in range(wide[0]):
             for j in range(wide[1]):
@@ -70,6 +72,7 @@ def match(fixed, warped, known, starts, size, reach, scores):
     rx, ry, rz = reach
     voxels = sx * sy * sz
     count = np.float32(voxels)
+    # compared with a product of two sums of squares, each the count times a variance
     small = np.float32(1e-10) * count * count
     wide_y, wide_z = sy + 2 * ry, sz + 2 * rz
     copied = (sx + 2 * rx) * wide_y * wide_z
@@ -80,6 +83,7 @@ def match(fixed, warped, known, starts, size, reach, scores):
         squares = np.empty(copied, np.float32)
         sure = np.empty(copied, np.float32)
         cross = np.empty(run, np.float32)
+        # sums over two axes of a block; those along the third are taken at the end
         total = np.empty(run + sz - 1, np.float32)
         square = np.empty(run + sz - 1, np.float32)
         seen = np.empty(run + sz - 1, np.float32)
@@ -112,5 +116,7 @@ def match(fixed, warped, known, starts, size, reach, scores):
                         energy += square[k]
                         inside += seen[k]
                     power = spread * (energy - mass * mass / count)
+                    # whatever its sign: another modality may show dark what is bright here
                     score = abs(cross[c]) / np.sqrt(power) if power > small else np.float32(0)
+                    # known as a whole or not: the sum of ones is compared as floats are
                     scores[n, a, b, e] = score if inside > count - 0.5 else np.float32(-1)

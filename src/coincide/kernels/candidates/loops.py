@@ -10,6 +10,7 @@ from coincide.kernels.compile import inline, loop
 def vertex(before, here, after):
     """Where the parabola through three equally spaced values is least, within half a step."""
     bend = before - 2 * here + after
+    # a line or a hill has no lowest point; bend * 0 is a zero of the type of the costs
     if bend <= 0:
         return bend * 0
     return min(max((before - after) / (2 * bend), -0.5), 0.5)
@@ -32,7 +33,9 @@ def best(volume, place, length, drawn, force, out):
         where = 0
         for k in range(L):
             d = place[k]
+            # |shift - goal|² without |goal|², which is the same for all shifts of a node
             total[k] = row[k] + force * (length[k] - gx * d[0] - gy * d[1] - gz * d[2])
+        # apart from the loop above, which vectorises only without the comparison
         for k in range(L):
             if total[k] < least:
                 least = total[k]
@@ -42,6 +45,7 @@ def best(volume, place, length, drawn, force, out):
             count = LX if axis == 0 else LY if axis == 1 else LZ
             at = (where // stride) % count
             out[n, axis] = place[where, axis]
+            # at the end of the reach there is no neighbour on one side, and no parabola
             if 0 < at < count - 1:
                 low, high = total[where - stride], total[where + stride]
                 out[n, axis] += vertex(low, total[where], high)
@@ -62,6 +66,7 @@ def spread(volume, place, length, metric, temperature, out):
             least = min(least, row[k])
         mass = x = y = z = square = 0.0
         for k in range(L):
+            # relative to the least cost: nothing overflows, and one weight at least is 1
             w = np.exp((least - row[k]) / temperature)
             mass += w
             x += w * place[k, 0]
@@ -71,4 +76,5 @@ def spread(volume, place, length, metric, temperature, out):
         x, y, z = x / mass, y / mass, z / mass
         across = metric[0, 1] * x * y + metric[0, 2] * x * z + metric[1, 2] * y * z
         along = metric[0, 0] * x * x + metric[1, 1] * y * y + metric[2, 2] * z * z
+        # E|d|² - |E d|²: rounding may make it negative where one shift has all the weight
         out[n] = max(square / mass - along - 2 * across, 0.0)

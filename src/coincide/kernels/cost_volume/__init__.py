@@ -24,7 +24,7 @@ def cost_volume(
     Args:
         fixed: F, (C, *S); S is a multiple of the cell.
         weight: w, (*S), where the fixed image counts.
-        unknown: o, (*S), what a voxel costs that is brought to where nothing is seen.
+        unknown: o, (*S), cost of a voxel that is shifted to where nothing is seen.
         moving: M, (C, *(S + L - 1)); shift 0 begins at its voxel 0.
         seen: v, (*(S + L - 1)), where the moving image counts.
         cell: Voxels of a cell along each axis.

@@ -19,6 +19,7 @@ def cost_volume(fixed, weight, unknown, moving, seen, cell, scale, out):
     NX, NY, NZ, LX, LY, LZ = out.shape
     cx, cy, cz = cell[0], cell[1], cell[2]
     Z = NZ * cz
+    # a column of cells belongs to one thread, so that no two write to one cost
     for line in prange(NX * NY):
         i = line // NY
         j = line - i * NY
@@ -53,7 +54,9 @@ def cost_volume(fixed, weight, unknown, moving, seen, cell, scale, out):
                         s = seen[x + p, y + q, r : r + Z]
                         row, into = apart[r], total[r]
                         for k in range(Z):
+                            # between the unknown and the difference, as far as the place is seen
                             into[k] += w[k] * (u[k] + s[k] * (row[k] - u[k]))
+                # voxels of one cell along the last axis are added once, after all rows of the cell
                 for h in range(NZ):
                     for r in range(LZ):
                         value = total[r, h * cz]
@@ -70,6 +73,7 @@ def blur(volume, weights):
     for line in prange(A * B):
         a = line // B
         b = line - a * B
+        # a copy of the line, whose values are overwritten while its neighbours still need them
         before = np.empty((N, L), volume.dtype)
         for n in range(N):
             row, kept = volume[a, n, b], before[n]

@@ -23,6 +23,7 @@ def cost_volume(
     size = fixed.shape[1:]
     shifts = [m - n + 1 for m, n in zip(moving.shape[1:], size, strict=True)]
     nodes = [n // c for n, c in zip(size, cell, strict=True)]
+    # each axis becomes two, the cells and the voxels of a cell; the second is summed over
     split = [k for pair in zip(nodes, cell, strict=True) for k in pair]
     within = tuple(range(1, 2 * len(size), 2))
     columns = []
@@ -31,6 +32,7 @@ def cost_volume(
         apart = (fixed - moving[(slice(None), *box)]).square().sum(0)
         cost = weight * torch.lerp(unknown, apart, seen[box])
         columns.append(scale * cost.reshape(split).sum(within))
+    # `product` counts its last factor fastest, as does the shape
     return torch.stack(columns, -1).reshape(*nodes, *shifts)
 
 

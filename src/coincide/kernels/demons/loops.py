@@ -25,6 +25,7 @@ def demons(fixed, warped, mask, metric, noise, share, floor, force, rows):
     """
     channels, X, Y, Z = fixed.shape
     f = fixed.dtype.type
+    # each image's share of the gradient, and the half of a central difference
     p, q = f(0.5) * (f(1) - share), f(0.5) * share
     m00, m01, m02 = metric[0, 0], metric[0, 1], metric[0, 2]
     m11, m12, m22 = metric[1, 1], metric[1, 2], metric[2, 2]
@@ -49,6 +50,7 @@ def demons(fixed, warped, mask, metric, noise, share, floor, force, rows):
                 slope[k] = p * (a[k + 1] - a[k - 1]) + q * (b[k + 1] - b[k - 1])
             last = Z - 1
             near, far = min(1, last), max(last - 1, 0)
+            # the border is continued, so half of the one difference there is; along one voxel, zero
             slope[0] = p * (a[near] - a[0]) + q * (b[near] - b[0])
             slope[last] = p * (a[last] - a[far]) + q * (b[last] - b[far])
             for k in range(Z):
@@ -65,7 +67,9 @@ def demons(fixed, warped, mask, metric, noise, share, floor, force, rows):
         u, v, w, m = force[0, i, j], force[1, i, j], force[2, i, j], mask[i, j]
         total, weight = f(0), f(0)
         for k in range(Z):
+            # floor keeps the quotient finite where both images are flat and alike
             s = m[k] / (size[k] + noise * (square[k] + floor))
+            # a gradient per voxel becomes a step in voxels by the inverse of the squared spacing
             u[k] = s * (m00 * gx[k] + m01 * gy[k] + m02 * gz[k])
             v[k] = s * (m01 * gx[k] + m11 * gy[k] + m12 * gz[k])
             w[k] = s * (m02 * gx[k] + m12 * gy[k] + m22 * gz[k])

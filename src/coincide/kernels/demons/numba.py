@@ -24,6 +24,7 @@ def demons(
     f, w, m = (as_3d(t.to(warped.dtype)) for t in (fixed, warped, mask))
     target = as_3d_field(out)
     matrix, kind = as_3d_matrix(metric, w.dtype), w.dtype.type
+    # |g|² + d² / 4l² is at least |g| |d| / l, so that no force is longer than l
     numbers = kind(0.25 / longest**2), kind(share), kind(floor)
     result = np.empty(len(w))
     rows = np.empty((w.shape[2] * w.shape[3], 2))

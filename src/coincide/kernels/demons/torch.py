@@ -25,6 +25,7 @@ def demons(
     slope = (1 - share) * differences(fixed) + share * differences(warped)
     raised = torch.einsum("de,bce...->bcd...", tensor(metric, warped), slope)
     square = gap.square().sum(1, keepdim=True)
+    # |g|² in the world plus what bounds the force; see the loops
     below = (slope * raised).sum((1, 2))[:, None] + 0.25 / longest**2 * (square + floor)
     out.copy_(mask * (gap[:, :, None] * raised).sum(1) / below)
     total = (mask * square).flatten(1).sum(1)

@@ -16,6 +16,7 @@ def differences(volume, i, j, x, y, z):
     X, Y, Z = volume.shape
     f = volume.dtype.type
     i1, i2, j1, j2 = max(i - 1, 0), min(i + 1, X - 1), max(j - 1, 0), min(j + 1, Y - 1)
+    # two voxels apart inside, one at the border; of an axis of one voxel the difference is zero
     sx, sy = f(1) / f(max(i2 - i1, 1)), f(1) / f(max(j2 - j1, 1))
     a, b, d, e, line = volume[i1, j], volume[i2, j], volume[i, j1], volume[i, j2], volume[i, j]
     for k in range(Z):
@@ -23,6 +24,7 @@ def differences(volume, i, j, x, y, z):
         y[k] = sy * (e[k] - d[k])
     for k in range(1, Z - 1):
         z[k] = f(0.5) * (line[k + 1] - line[k - 1])
+    # along the row the ends are done apart, so that the loop over the middle vectorises
     last = max(Z - 2, 0)
     z[0] = line[min(1, Z - 1)] - line[0]
     z[Z - 1] = line[Z - 1] - line[last]
@@ -61,6 +63,7 @@ def gather(stress, out):
         p, line = stress[2, i, j], out[i, j]
         for k in range(Z):
             line[k] = ai * a[k] - bi * b[k] + aj * d[k] - bj * e[k]
+        # both slopes that look at these voxels are central; nearer to an end one is not
         for k in range(2, Z - 2):
             line[k] += f(0.5) * (p[k - 1] - p[k + 1])
         for n in range(4):
@@ -98,6 +101,7 @@ def turned(gradient, inverse, out):
         u, v, w = gradient[0, i, j], gradient[1, i, j], gradient[2, i, j]
         for e in range(3):
             line = out[e, i, j]
+            # a row of the matrix where `slopes` takes a column: its transpose
             a, b, d = inverse[e, 0], inverse[e, 1], inverse[e, 2]
             for k in range(Z):
                 line[k] = a * u[k] + b * v[k] + d * w[k]

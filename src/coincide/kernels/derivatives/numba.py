@@ -22,6 +22,7 @@ def slopes(field: Volume, inverse: np.ndarray) -> Tensor:
 
 def squared_slope(field: Volume, inverse: np.ndarray) -> Volume:
     """Squared length of the world slope, (B, 1, *S)."""
+    # |inverseᵀ g|² for a slope g along the voxel axes
     return _SquaredSlope.apply(field, inverse @ inverse.T)  # type: ignore[return-value]
 
 
@@ -39,6 +40,7 @@ class _Slopes(Function):
         out = torch.empty(*source.shape[:2], 3, *source.shape[2:], dtype=field.dtype)
         for one, target in zip(source, out.numpy(), strict=True):
             loops.slopes(one, matrix, target)
+        # slopes along missing axes come first, and are zero
         return out[:, :, 3 - dim :].reshape(*field.shape[:2], dim, *field.shape[2:])
 
     @staticmethod
@@ -46,9 +48,11 @@ class _Slopes(Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         batch, channels, *shape = ctx.shape
         dim = len(shape)
+        # for a moment the slopes are channels, of which `as_3d` knows one axis
         grad = as_3d(gradients[0].reshape(batch, channels * dim, *shape))
         grad = grad.reshape(batch, channels, dim, *grad.shape[2:])
         if dim < 3:
+            # nothing comes back through the slopes along missing axes
             grad = np.pad(grad, ((0, 0), (0, 0), (3 - dim, 0), (0, 0), (0, 0), (0, 0)))
         matrix = as_3d_matrix(ctx.inverse, grad.dtype)
         result = torch.empty(ctx.shape, dtype=gradients[0].dtype)
@@ -64,6 +68,7 @@ class _Slopes(Function):
 class _SquaredSlope(Function):
     @staticmethod
     def forward(ctx: Any, field: Volume, metric: np.ndarray) -> Volume:
+        # slopes are computed again in the backward pass: kept, they would be three times the field
         ctx.save_for_backward(field)
         ctx.metric = metric
         out = torch.empty_like(field[:, :1], memory_format=torch.contiguous_format)

@@ -40,6 +40,7 @@ def squared_force(fixed, warped, mask, scale, metric, partial, out):
     Volumes are (C, X, Y, Z); central differences, border continued, as in `update.loops.force`.
     """
     channels, X, Y, Z = warped.shape
+    # `descend` leaves out the half of a central difference; it comes in with the scale
     zero, half = warped.dtype.type(0), warped.dtype.type(0.5) * scale
     for row in prange(X * Y):
         i = row // Y

@@ -32,8 +32,10 @@ def mean_square_force(
     turn, result = as_3d_matrix(metric, w.dtype), torch.zeros(len(w), dtype=warped.dtype)
     partial = np.zeros(w.shape[2] * w.shape[3])
     for b in range(len(w)):
+        # in double precision, since millions of single-precision weights lose digits
         mass = float(mask[b].sum(dtype=torch.float64)) * w.shape[1]
         weight = max(mass, 1e-12)
+        # the derivative of the mean is 2 m (W - F) over the mass
         scale = w.dtype.type(2 / weight)
         loops.squared_force(f[b], w[b], m[b, 0], scale, turn, partial, target[b])
         result[b] = float(partial.sum()) / weight if mass > 0 else float((f[b] ** 2).mean())
@@ -45,6 +47,7 @@ class _MeanSquare(Function):
     @staticmethod
     def forward(ctx: Any, fixed: Volume, warped: Volume, mask: Volume) -> Tensor:
         channels = fixed.shape[1]
+        # made along with the value, as it costs one more write; backward only scales it
         gradient = torch.empty_like(warped, memory_format=torch.contiguous_format)
         result = torch.zeros(len(fixed), dtype=warped.dtype)
         ctx.empty = []
@@ -65,6 +68,7 @@ class _MeanSquare(Function):
             result[b] = float(partial.sum()) / weight if mass > 0 else float((f**2).mean())
             if mass <= 0:
                 ctx.empty.append(b)
+        # needed only where the value was a mean of F² alone
         keep = fixed if ctx.empty and ctx.needs_input_grad[0] else None
         ctx.save_for_backward(gradient, keep)
         return result

@@ -39,7 +39,9 @@ def scatter(fixed, warped, mask, tables, voxels, bins, COPIES: tl.constexpr, BLO
     m = tl.load(mask + base + p, mask=p < voxels, other=0.0)
     counts = m > 0
     q, t, _ = place(fixed + base, warped + base, p, counts, bins)
+    # neighbouring blocks run together: each adds to another table
     at = tables + (b * COPIES + block % COPIES) * bins * bins + q
+    # a bin adds up millions of weights
     m, t = m.to(tl.float64), t.to(tl.float64)
     s = 1 - t
     tl.atomic_add(at, m * s * s * s / 6, mask=counts, sem="relaxed")

@@ -45,13 +45,16 @@ def interpolate(
     batch = max(len(source), 1 if field is None else len(field))
     out = torch.zeros(batch, source.shape[1], *shape, dtype=volume.dtype)
     target = as_3d(out)
+    # in double precision, since rounding decides which label lies nearest where two are as near
     matrices = [as_3d_matrix(m, np.dtype(np.float64)) for m in (index, scale)]
     if field is None:
+        # one number seen everywhere: a displacement of zero takes no memory
         moved = np.broadcast_to(np.zeros(1, np.float32), (1, 3, *target.shape[2:]))
     else:
         moved = as_3d_field(field.cpu())
     function = {"nearest": loops.nearest, "label": loops.vote, "cubic": loops.cubic}[kind]
     if kind == "cubic":
+        # always a copy, which the filter may overwrite
         source = source.astype(np.float32)
         for channels in source:
             loops.prefilter(channels)

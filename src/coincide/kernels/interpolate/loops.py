@@ -32,6 +32,7 @@ def cell(x, n):
     The last voxel is the far end of the last cell, as in `warp`: the value is the same as at the
     near end of one beyond, which does not exist, but not its derivative.
     """
+    # NaN fails the comparison and becomes 0, which is an address
     held = min(x, n - 1.0) if x > 0 else 0.0
     low = min(int(held), max(n - 2, 0))
     return low, min(low + 1, n - 1), held - low
@@ -47,6 +48,7 @@ def nearest(volume, field, index, scale, out):
         for k in range(K):
             x, y, z = position(index, scale, field, i, j, k)
             if inside(x, X) and inside(y, Y) and inside(z, Z):
+                # halves go up everywhere, and n - 0.5, which is inside, would round to n
                 a = min(max(int(np.floor(x + 0.5)), 0), X - 1)
                 b = min(max(int(np.floor(y + 0.5)), 0), Y - 1)
                 c = min(max(int(np.floor(z + 0.5)), 0), Z - 1)
@@ -79,6 +81,7 @@ def vote(volume, field, index, scale, out):
                     value = v[x2 if a else x1, y2 if b else y1, z2 if c else z1]
                     weight = (fx if a else 1 - fx) * (fy if b else 1 - fy) * (fz if c else 1 - fz)
                     known = False
+                    # at most eight values: a look through all of them is the fastest table
                     for n in range(count):
                         if values[n] == value:
                             weights[n] += weight
@@ -89,6 +92,7 @@ def vote(volume, field, index, scale, out):
                         count += 1
                 best = 0
                 for n in range(1, count):
+                    # of equal weights the first keeps, so that the answer is always the same
                     if weights[n] > weights[best]:
                         best = n
                 out[channel, i, j, k] = values[best]
@@ -122,6 +126,7 @@ REACH = 16  # voxels after which the pole's power is below single precision
 def start(lines, n):
     """First causal coefficient of (n, K) values mirrored about the outermost, into row 0."""
     for k in range(lines.shape[1]):
+        # the mirrored signal goes on without end; REACH terms say as much as single precision can
         total, power = lines[0, k], POLE
         for p in range(1, REACH):
             total += power * lines[mirrored(p, n), k]
@@ -133,6 +138,7 @@ def start(lines, n):
 def recursive(lines):
     """The filter along the first axis of (n, K), in place."""
     n, size = lines.shape
+    # gain (1 - z)(1 - 1/z) = 6 of the filter, and the factor of its first anticausal value (Unser)
     six, edge = np.float32(6), POLE / (POLE * POLE - np.float32(1))
     start(lines, n)
     for p in range(1, n):
@@ -159,6 +165,7 @@ def prefilter(volume):
     for row in prange(channels * X):
         plane = volume[row // X, row % X]
         if Z > 1:
+            # turned, so that the recursion runs down and each of its steps is one long loop
             turned = plane.T.copy()
             recursive(turned)
             plane[:] = turned.T
@@ -166,6 +173,7 @@ def prefilter(volume):
             recursive(plane)
     if X > 1:
         for row in prange(channels * Y):
+            # a copy, because planes lie so far apart that each step would fetch new memory
             lines = volume[row // Y, :, row % Y].copy()
             recursive(lines)
             volume[row // Y, :, row % Y] = lines
@@ -174,6 +182,7 @@ def prefilter(volume):
 @inline
 def around(p, n, indices):
     """The four voxels about the cell that begins at p."""
+    # within the volume, where nearly all cells are, nothing needs to be reflected
     if 1 <= p < n - 2:
         for t in range(4):
             indices[t] = p + t - 1

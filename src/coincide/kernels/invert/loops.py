@@ -11,6 +11,7 @@ def pick(field, x, y, z, out):
     """Linear sample of three components at a position in voxels, border continued."""
     _, X, Y, Z = field.shape
     f = field.dtype.type
+    # NaN fails the comparison and becomes 0, as this is about to be an address
     cx = min(x, f(X - 1)) if x > f(0) else f(0)
     cy = min(y, f(Y - 1)) if y > f(0) else f(0)
     cz = min(z, f(Z - 1)) if z > f(0) else f(0)
@@ -32,7 +33,8 @@ def pick(field, x, y, z, out):
 def invert(field, steps, tolerance, out, residual):
     """Solve w = -u(y + w) at every voxel y; everything in voxels.
 
-    Each voxel starts from its neighbour's answer; a step that does not bring it nearer is halved.
+    Each voxel starts from its neighbour's answer; where a step hardly brings it nearer, the next
+    ones are shorter.
     `residual` receives the length of w + u(y + w).
     """
     _, X, Y, Z = field.shape
@@ -41,8 +43,10 @@ def invert(field, steps, tolerance, out, residual):
         i = row // Y
         j = row - i * Y
         there = np.empty(3, field.dtype)
+        # what the inverse would be if the field were constant
         wx, wy, wz = -field[0, i, j, 0], -field[1, i, j, 0], -field[2, i, j, 0]
         for k in range(Z):
+            # larger than any residual: the first step is never found too short
             last = f(1e30)
             share = f(1)
             size = f(0)
@@ -52,6 +56,7 @@ def invert(field, steps, tolerance, out, residual):
                 size = ex * ex + ey * ey + ez * ez
                 if size < tolerance * tolerance:
                     break
+                # where the field is steep a whole step overshoots; a tenth still gets on
                 if size > f(0.9) * last:
                     share = max(share * f(0.6), f(0.1))
                 last = size

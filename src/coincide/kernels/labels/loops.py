@@ -37,6 +37,7 @@ def tally(fixed, moving, field, index, scale, mask, partial):
                     a, b, c = corner & 1, (corner >> 1) & 1, corner >> 2
                     other = moving[x2 if a else x1, y2 if b else y1, z2 if c else z1]
                     weight = (fx if a else 1 - fx) * (fy if b else 1 - fy) * (fz if c else 1 - fz)
+                    # what is no label has a column of its own, cut off later: cheaper than to ask
                     sums[1, other] += m * weight
                     if other == label:
                         sums[2, other] += m * weight
@@ -65,6 +66,7 @@ def gather(fixed, moving, field, index, scale, mask, table, out):
                 for corner in range(8):
                     a, b, c = corner & 1, (corner >> 1) & 1, corner >> 2
                     other = moving[x2 if a else x1, y2 if b else y1, z2 if c else z1]
+                    # row 0, the fixed map's own weights, does not move with the displacement
                     value = table[1, other]
                     if other == label:
                         value += table[2, other]

@@ -58,6 +58,7 @@ class _Sums(Function):
         moved = as_3d_field(field)
         out = np.empty_like(moved)
         for b, (f, m, w) in enumerate(zip(*map(as_3d, (fixed, moving, mask)), strict=True)):
+            # nothing comes back through what is no label
             table = np.pad(gradients[0][b].numpy(), ((0, 0), (0, 1)))
             loops.gather(f[0], m[0], moved[b], *ctx.geometry, w[0], table, out[b])
         return None, None, from_3d_field(out, field.shape), *(None,) * 4

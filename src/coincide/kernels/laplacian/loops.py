@@ -37,6 +37,7 @@ def laplacian(volume, weight, out):
 @inline
 def collected(rows, i, n, weight, line):
     """Add to `line` what second differences along the first axis of (n, Z) give to place i."""
+    # empty along an axis of one or two voxels, which has no second difference
     for m in range(max(i - 1, 1), min(i + 1, n - 2) + 1):
         factor = -2 * weight if m == i else weight
         for k in range(line.size):

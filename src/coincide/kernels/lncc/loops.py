@@ -93,6 +93,7 @@ def slide(sums, j, radius, rows, width, column, edge):
 @inline
 def windowed(column, radius, out):
     """Sums over 2 radius + 1 entries from each on."""
+    # five at a time, then two: fewer passes over `out` than one voxel at a time
     if radius >= 2:
         a, b, c, d, e = column, column[1:], column[2:], column[3:], column[4:]
         for k in range(out.size):
@@ -123,16 +124,19 @@ def correlate(fixed, warped, mask, radius, floor, spans, slabs, strip, value, a,
     X, Y, Z = shape
     rx, ry, rz = radius
     zero, one = fixed.dtype.type(0), fixed.dtype.type(1)
+    # keeps 1 / n finite in an empty window, whose sums are all zero
     tiny = fixed.dtype.type(1e-6)
     F, W, M = fixed.reshape(X, Y * Z), warped.reshape(X, Y * Z), mask.reshape(X, Y * Z)
     A, B, C = a.reshape(X, Y * Z), b.reshape(X, Y * Z), c.reshape(X, Y * Z)
     for number in prange(value.shape[0]):
         begin, end, first, last, base, top = task(number, shape, radius, slabs, strip)
         sums = np.zeros((6, (top - base) * Z), fixed.dtype)
+        # zeros stand for what lies beyond a row, and for what its last block reads past it
         column = np.zeros((6, Z + 2 * rz + BLOCK), fixed.dtype)
         window = np.zeros((8, BLOCK), fixed.dtype)
         score = 0.0
         weight = 0.0
+        # planes before the first are only added up; those past the end of the volume only leave
         for plane in range(max(0, begin - rx), end + rx):
             for p, sign in ((plane, one), (plane - 2 * rx - 1, -one)):  # one enters, one leaves
                 s, t, o = part_of(p, number, shape, radius, slabs, strip, spans)
@@ -150,6 +154,7 @@ def correlate(fixed, warped, mask, radius, floor, spans, slabs, strip, value, a,
             low, high = rows_of(spans, (i, i + 1), first, last)
             rows = (max(low - ry, base), min(high + ry, top), base)
             column[:] = zero
+            # sums over rows start from nothing: filled up before the first row counts
             for j in range(low - 2 * ry, high):
                 slide(sums, j, ry, rows, Z, column, rz)
                 if j < low:
@@ -175,6 +180,7 @@ def correlate(fixed, warped, mask, radius, floor, spans, slabs, strip, value, a,
                     m = mask[i, j, k : k + count]
                     part = zero
                     for v in range(count):
+                        # without a floor an empty window gives 0 / 0, and 0 · NaN is NaN
                         part += m[v] * x[v] * sfw[v] if m[v] > zero else zero
                     score += np.float64(part)
                     for v in range(BLOCK):

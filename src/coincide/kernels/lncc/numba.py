@@ -83,6 +83,7 @@ def _correlated(
     loops.correlate(*images, reach, kind.type(floor), near, SLABS, STRIP, value, a, b, c)
     weight = max(float(value[:, 1].sum()), 1e-12)
     if gradient is not None:
+        # a voxel changes all windows that it lies in; minus, since the cost is one less the mean
         far, scale = widened(near, shape[2], reach), kind.type(-1 / weight)
         loops.spread(*images, a, b, c, reach, scale, far, SLABS, STRIP, len(value), gradient)
     return 1 - float(value[:, 0].sum()) / weight

@@ -27,7 +27,9 @@ def decorrelation(
     """1 - the mean over the mask of the squared local correlation, (B,)."""
     n = box_sum(mask, radius).clamp_min(1e-12)
     f, w = box_sum(mask * fixed, radius), box_sum(mask * warped, radius)
+    # sums where the formula has means: the count of the window cancels in the quotient
     cov = box_sum(mask * fixed * warped, radius) - f * w / n
+    # differences of running sums may come out below zero where a window is flat
     vf = (box_sum(mask * fixed * fixed, radius) - f * f / n).clamp_min(0) + floor * n
     vw = (box_sum(mask * warped * warped, radius) - w * w / n).clamp_min(0) + floor * n
     voxels = tuple(range(1, fixed.ndim))

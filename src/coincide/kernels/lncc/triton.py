@@ -26,9 +26,11 @@ def products(fixed, warped, mask, out, channels, voxels, n, radius, BLOCK: tl.co
     b = tl.program_id(1).to(tl.int64)
     fixed += b * voxels
     warped += b * voxels
+    # the channels of a pair share its mask
     mask += b // channels * voxels
     out += b * 6 * voxels
     at = p % n
+    # Triton's values never change in place, so that one zero can begin all six sums
     zero = tl.zeros((BLOCK,), out.dtype.element_ty)
     s, sf, sw, sff, sww, sfw = zero, zero, zero, zero, zero, zero
     for t in range(-radius, radius + 1):
@@ -107,8 +109,10 @@ def correlation(
     sfw = window(sums + 5 * voxels, p, at, n, inner, radius, inside)
     m = tl.load(mask + b // channels * voxels + p, mask=inside, other=0.0)
     counts = (m > 0) & (s > 0)
+    # nothing is divided by the weight of an empty window
     s = tl.where(counts, s, 1.0)
     mf, mw = sf / s, sw / s
+    # floor of a variance, times the count, beside sums that are not divided by it
     least = tl.load(floor) * s
     cov = sfw - mf * sw
     vf = tl.maximum(sff - mf * sf, 0.0) + least
@@ -176,6 +180,7 @@ class _LNCC(Function):
         launch(products, voxels, batch, f, w, m, first, channels, voxels, Z, rz)
         second = torch.empty_like(first)
         launch(summed, voxels, 6 * batch, first, second, voxels, Y, Z, ry)
+        # an argument that is not written to where no gradient is needed
         parts = first[:, :3] if not need else w.new_empty(batch, 3, X, Y, Z)
         value = w.new_empty(batch, blocks(voxels))
         small = w.new_full((1,), floor)

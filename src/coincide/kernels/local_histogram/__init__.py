@@ -42,6 +42,8 @@ def local_histogram(
 def place(voxels: int, spacing: float) -> Place:
     """Window below each voxel, weight of the one above, and the number of windows."""
     cells = max(1, int(np.ceil((voxels - 1) / spacing)))
+    # what is left of whole cells is shared by both ends
     position = (np.arange(voxels) - (voxels - 1) / 2) / spacing + cells / 2
+    # the last voxel is the far end of the last cell, not the near end of one beyond
     low = np.clip(np.floor(position), 0, cells - 1).astype(np.int64)
     return low, position - low, cells + 1

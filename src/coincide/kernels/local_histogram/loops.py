@@ -48,6 +48,7 @@ def scatter(fixed, warped, mask, starts, low, high, table):
     _, Y, Z = fixed.shape
     bins = table.shape[3]
     slabs = starts.size - 1
+    # a slab shares windows with the next, never with the one after that
     for parity in range(2):
         for half in prange((slabs + 1 - parity) // 2):
             slab = 2 * half + parity
@@ -66,6 +67,7 @@ def scatter(fixed, warped, mask, starts, low, high, table):
                             wx = high[0, i] if a else 1 - high[0, i]
                             wy = high[1, j] if b else 1 - high[1, j]
                             wz = high[2, k] if c else 1 - high[2, k]
+                            # the tents of the eight windows around a voxel add up to one
                             share = m * wx * wy * wz
                             line = table[low[0, i] + a, low[1, j] + b, low[2, k] + c, row]
                             for n in range(4):
@@ -83,6 +85,7 @@ def gather(fixed, warped, mask, low, high, table, out):
             for k in range(Z):
                 m = np.float64(mask[i, j, k])
                 x = np.float64(warped[i, j, k])
+                # a value held at the end of the range stays in its bins if it changes a little
                 if m <= 0 or x < 1 or x > bins - 2:
                     out[i, j, k] = 0
                     continue

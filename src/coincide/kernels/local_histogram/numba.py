@@ -32,6 +32,7 @@ class _LocalHistogram(Function):
         ctx.save_for_backward(fixed, warped, mask)
         ctx.places = places
         low, high, counts = _for_3d(places)
+        # the window below never falls from plane to plane, so each slab is one run of planes
         starts = np.searchsorted(low[0, : as_3d(fixed).shape[2]], np.arange(counts[0]))
         table = torch.zeros(len(fixed), *counts, bins, bins, dtype=torch.float64)
         for b, (f, w, m) in enumerate(zip(*map(as_3d, (fixed, warped, mask)), strict=True)):

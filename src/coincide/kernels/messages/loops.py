@@ -37,7 +37,9 @@ def softened(source, stiffness, scratch, out):
     Exact, one axis after the other. `scratch` has as many values as `source`.
     """
     LX, LY, LZ = source.shape
+    # no detour can save more than the whole range of costs
     limit = source.max() - source.min()
+    # each turn moves its axis to the end, so that after three they are in order again
     along(source.reshape(LX, LY * LZ), stiffness[0], limit, out.reshape(LY * LZ, LX))
     along(out.reshape(LY, LZ * LX), stiffness[1], limit, scratch.reshape(LZ * LX, LY))
     along(scratch.reshape(LZ, LX * LY), stiffness[2], limit, out.reshape(LX * LY, LZ))
@@ -57,6 +59,7 @@ def gather(volume, order, begin, end, first, stiffness):
             into = volume[order[p]]
             for q in range(first[p], first[p + 1]):
                 softened(volume[order[q]], stiffness, scratch, message)
+                # children were done before, and none has two parents: threads do not meet
                 into += message
 
 
@@ -72,8 +75,11 @@ def scatter(volume, order, begin, end, parent, stiffness):
         message = np.empty((LX, LY, LZ), volume.dtype)
         rest = np.empty((LX, LY, LZ), volume.dtype)
         own, above = volume[order[p]], volume[parent[order[p]]]
+        # the message is computed a second time: to keep all would double the memory
         softened(own, stiffness, scratch, message)
+        # the whole tree as the parent sees it, less what this branch has told it
         rest[:] = above - message
         softened(rest, stiffness, scratch, message)
         own += message
+        # only differences matter, and sums over a whole tree would use up the digits
         own -= own.min()

@@ -91,6 +91,7 @@ def decay(row, least, spread):
     """In place: exp((least - x) / spread), the 64th power of a series, on many voxels at once."""
     f = row.dtype.type
     for k in range(row.size):
+        # exp(-80) is nothing beside 1, and at most 1.25 is left, for which 12 terms are enough
         y = max((least[k] - row[k]) / spread[k], f(-80)) / f(64)
         e = f(1)
         for n in range(12, 0, -1):
@@ -257,6 +258,7 @@ def undescribed(distance, gradient, low, high, rows):
         to_low, to_high = 0.0, 0.0
         for k in range(Z):
             if mean[k] < low:
+                # V is held at the limit: what it receives is the limit's
                 to_low += np.float64(to_spread[k])
                 to_spread[k] = f(0)
             elif mean[k] > high:
@@ -264,6 +266,7 @@ def undescribed(distance, gradient, low, high, rows):
                 to_spread[k] = f(0)
         rows[row, 0], rows[row, 1] = to_low, to_high
         for k in range(Z):
+            # the least distance enters all exponents, and V with the other sign
             total[k] = (total[k] - to_spread[k]) / equal[k]
             to_spread[k] /= f(channels)
         for c in range(channels):

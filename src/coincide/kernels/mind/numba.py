@@ -12,7 +12,7 @@ from coincide.kernels.mind import loops
 from coincide.space.shapes import Volume
 
 GRADIENTS = {"descriptors": ("volume",)}
-LEAST = 1e-12  # below which the mean spread of an image that is flat is not let
+LEAST = 1e-12  # the mean spread is held above this: a flat image has none, and it divides
 
 
 def descriptors(
@@ -38,6 +38,7 @@ class _Descriptors(Function):
         for pair in range(len(source)):
             loops.distances(source[pair, 0], a, b, reach, target[pair])
             mean = float((out[pair].mean(0) - out[pair].amin(0)).mean())
+            # as it was, since one held at LEAST passes nothing on
             ctx.means.append(mean)
             mean = max(mean, LEAST)
             loops.descriptors(target[pair], kind(floor * mean), kind(mean / floor))
@@ -56,6 +57,7 @@ class _Descriptors(Function):
         received = np.empty_like(distance)
         rows = np.empty((source.shape[2] * source.shape[3], 2))
         for pair in range(len(source)):
+            # a copy, because what follows works in place and the gradient is autograd's
             grad = as_3d(gradients[0][pair : pair + 1])[0].copy()
             loops.distances(source[pair, 0], a, b, reach, distance)
             mean = max(ctx.means[pair], LEAST)
@@ -63,6 +65,7 @@ class _Descriptors(Function):
             loops.undescribed(distance, grad, low, high, rows)
             to_low, to_high = rows.sum(0)
             if ctx.means[pair] > LEAST:
+                # the limits of V are floor · mean and mean / floor
                 to_mean = ctx.floor * to_low + to_high / ctx.floor
                 loops.unaveraged(distance, kind(to_mean / voxels), grad)
             loops.unsummed(grad, reach, received)

@@ -42,6 +42,7 @@ def distances(volume: Volume, first: np.ndarray, second: np.ndarray, radius: int
             total = square.narrow(axis, 0, n)
             for q in range(1, 2 * r + 1):
                 total = total + square.narrow(axis, q, n)
+            # an axis at a time; the mean over a box is that of the means
             square = total / (2 * r + 1)
         channels.append(square)
     return torch.cat(channels, 1)

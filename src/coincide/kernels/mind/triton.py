@@ -121,6 +121,7 @@ def descriptors(
     launch(summed, voxels, batch * channels, rows, share, out, voxels, X, Y * Z, rx)
     part = source.new_empty(batch, blocks(voxels))
     launch(spreads, voxels, batch, out, part, channels, voxels)
+    # never zero, as it divides: of a flat image all descriptors become 1
     mean = (part.sum(1, dtype=torch.float64) / voxels).clamp_min(1e-12)
     limits = torch.stack([floor * mean, mean / floor], 1).to(out.dtype)
     launch(described, voxels, batch, out, limits, channels, voxels)

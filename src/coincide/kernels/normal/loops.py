@@ -28,6 +28,7 @@ def products(volume, fixed, step, address, fraction, free, weight, square, force
             a, b, d, e = v[p], v[p + sz], v[p + sy], v[p + sy + sz]
             h = p + sx
             r, s, t, w = v[h], v[h + sz], v[h + sy], v[h + sy + sz]
+            # interpolated in the two planes about the position along x
             low = ey * (ez * a + fz * b) + fy * (ez * d + fz * e)
             high = ey * (ez * r + fz * s) + fy * (ez * t + fz * w)
             x = free[0, k] * (high - low)
@@ -75,7 +76,9 @@ def row_sums(fixed, volume, still, index, mask, out):
         square = np.empty((6, K), volume.dtype)
         force = np.empty((3, K), volume.dtype)
         size = (X, Y, Z)
+        # outside the volume a voxel has no weight
         keep = volume.dtype.type(0)
+        # nothing is displaced, so that any matrix serves as the scale
         locate(i, j, 0, still, index, index, size, keep, address, fraction, free, weight, known)
         for k in range(K):
             weight[k] *= mask[i, j, k]
@@ -85,6 +88,7 @@ def row_sums(fixed, volume, still, index, mask, out):
         for n in range(6):
             zeroth, first, second = 0.0, 0.0, 0.0
             for k in range(K):
+                # in double precision, as k² spans many orders along a row
                 value = np.float64(square[n, k])
                 zeroth += value
                 first += value * k

@@ -15,6 +15,7 @@ def normal_equations(
     """Cost, gradient (N,) and curvature (N, N); see `coincide.kernels.normal`."""
     dim, shape = len(index), tuple(fixed.shape[2:])
     with torch.enable_grad():
+        # a displacement of zero, whose gradient is the slope of every sample by its position
         field = volume.new_zeros(len(volume), dim, *shape).requires_grad_()
         warped, inside = warp(volume.detach(), field, index, np.eye(dim))
     axes = [torch.arange(n, dtype=volume.dtype, device=volume.device) for n in shape]

@@ -14,11 +14,13 @@ def kernels(affine, i, j, centre, even, values):
     z = affine[2, 0] * i + affine[2, 1] * j + affine[2, 3] - centre[2]
     dx, dy, dz = affine[0, 2], affine[1, 2], affine[2, 2]
     for k in range(values.size):
+        # most machines convert only 32-bit counters many at once
         step = np.float64(np.int32(k))
         u, v, w = x + dx * step, y + dy * step, z + dz * step
         values[k] = u * u + v * v + w * w
     if even:
         for k in range(values.size):
+            # of the square q it is q log(q) / 2, without a root; at a centre 0, not 0 · -inf
             values[k] = 0.5 * values[k] * np.log(max(values[k], 1e-24))
     else:
         for k in range(values.size):

@@ -19,6 +19,7 @@ def kernel(squared: Tensor, dim: int) -> Tensor:
     $r^{4-D}$, times $\log r$ where D is even, with the sign that makes its matrix conditionally
     positive: $r^2 \log r$ in 2-D, $-r$ in 3-D.
     """
+    # at a centre the logarithm, and the slope of the root, would be infinite
     squared = squared.clamp_min(1e-24)
     if dim % 2:
         return -(squared ** ((4 - dim) / 2))

@@ -57,6 +57,7 @@ def regularity(displacement: Field, affine: np.ndarray, mask: Volume | None = No
         counted = np.ones(field.shape[1:], np.uint8)
     else:
         counted = as_3d((mask[:1] > 0).cpu()).astype(np.uint8)[0, 0]
+    # a row of numbers for each row of voxels, added in order: the sums do not depend on threads
     rows = np.empty((field.shape[1] * field.shape[2], 9))
     loops.regularity(field, matrix, counted, rows)
     folded, corners, logs, squares, length, voxels = rows[:, [0, 1, 2, 3, 6, 8]].sum(0).tolist()

@@ -48,6 +48,7 @@ def regularity(field, matrix, mask, out):
         for k in range(K):
             ka, kb = (k, k - 1) if k > 0 else (min(k + 1, K - 1), k)
             kc, kd = (k + 1, k) if k < K - 1 else (k, max(k - 1, 0))
+            # A and the slopes are both mm a voxel: an edge of a voxel, and how it is changed
             # rows: component; backward (a) and forward (b) columns for each axis
             xa0 = m00 + u[ia, j, k] - u[ib, j, k]
             xa1 = m10 + v[ia, j, k] - v[ib, j, k]
@@ -88,6 +89,7 @@ def regularity(field, matrix, mask, out):
             if mask[i, j, k]:
                 voxels += 1
                 folded += det[k] <= 0
+                # central differences are none of the eight combinations, so either may fold alone
                 corners += (least[k] <= 0) | (det[k] <= 0)
                 value = np.log(min(max(np.float64(det[k]), 1e-9), 1e9))
                 logs += value

@@ -105,6 +105,7 @@ def folded(field, matrix, mask, weights, out):
                 )
                 weight = between if pm[k] | qm[k] | rm[k] | sm[k] else zero
                 total[k] += weight * max(-det, zero)
+                # undeformed, its determinant is twice that at a corner
                 whole[k] += weight * (one + one)
         turned = filled = 0.0
         for k in range(depth):

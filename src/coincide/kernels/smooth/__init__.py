@@ -37,6 +37,7 @@ def filtered(volume: Volume, weights: Sequence[np.ndarray], *, out: Tensor | Non
     Returns:
         (B, C, *S), differentiable where no `out` is given.
     """
+    # one voxel, mirrored, is the same everywhere: no filter of sum one changes it
     weights = [w if n > 1 else np.ones(1) for w, n in zip(weights, volume.shape[2:], strict=True)]
     if out is not None:
         return backend("smooth.filter_into", {"volume": volume})(volume, weights, out)
@@ -50,5 +51,6 @@ def gaussian_weights(sigma: float) -> np.ndarray:
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2) if sigma > 0 else np.ones(1)
     weights /= weights.sum()
+    # one array for all who ask
     weights.flags.writeable = False
     return weights

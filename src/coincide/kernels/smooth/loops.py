@@ -41,6 +41,7 @@ def add(line, a, b, u, c, d, v, e, f, w):
 def ends(row, radius, weights, line):
     """The first and last voxels of a filtered row, where its neighbours are reflected."""
     size = row.size
+    # then a window near one end is reflected there, once, and does not reach the other
     if size >= 2 * radius:
         for k in range(radius):
             left, right = weights[0] * row[k], weights[0] * row[size - 1 - k]
@@ -91,6 +92,7 @@ def separable(volume, wx, wy, wz, strip, out):
                 add(line, p, q, wx[t], a, b, wx[t + 1], f, g, wx[t + 2])
         for n in range(count + 2 * ry):
             j = first + n - ry
+            # filtering along x knows nothing of rows: those beyond the volume mirror the filtered
             if j < 0 or j >= Y:
                 q = reflected(j, Y) - first + ry
                 for k in range(Z):

@@ -29,6 +29,7 @@ def filter_into(volume: Volume, weights: Sequence[np.ndarray], out: Tensor) -> V
     """The same, written to `out`."""
     source, target = as_3d(volume), as_3d(out)
     if out.data_ptr() == volume.data_ptr():
+        # a strip needs rows of its neighbours that have been written already
         source = source.copy()
     kernels = [np.ones(1)] * (3 - len(weights)) + list(weights)
     wx, wy, wz = (_half(w).astype(source.dtype) for w in kernels)
@@ -41,6 +42,7 @@ def filter_into(volume: Volume, weights: Sequence[np.ndarray], out: Tensor) -> V
 def _half(weights: np.ndarray) -> np.ndarray:
     """Weights from the centre outwards, zeros added until the others are a multiple of three."""
     half = weights[len(weights) // 2 :]
+    # at least three, because the loops take three pairs of neighbours at once
     padded = np.zeros(1 + max(3, 3 * -(-(len(half) - 1) // 3)))
     padded[: len(half)] = half
     return padded

@@ -16,6 +16,7 @@ def filtered(volume: Volume, weights: Sequence[np.ndarray]) -> Volume:
     for axis, kernel in enumerate(weights, start=2):
         n, radius = volume.shape[axis], len(kernel) // 2
         reach = torch.arange(-radius, n + radius, device=volume.device) % (2 * n)
+        # mirrored at the faces: the second half of each period of 2n runs backwards
         reach = torch.where(reach >= n, 2 * n - 1 - reach, reach)
         padded = volume.index_select(axis, reach)
         volume = sum(float(w) * padded.narrow(axis, t, n) for t, w in enumerate(kernel))  # type: ignore[assignment]

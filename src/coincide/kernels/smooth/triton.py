@@ -40,6 +40,7 @@ def along(
     for t in range(2 * radius + 1):
         q = at + t - radius
         q = tl.where(q < 0, -1 - q, q)
+        # beyond a radius of n one reflection is not enough; before, the division is saved
         if FAR:
             q = q % (2 * n)
         q = tl.where(q >= n, 2 * n - 1 - q, q)

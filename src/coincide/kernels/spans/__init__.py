@@ -27,24 +27,27 @@ def extents(volume: np.ndarray) -> np.ndarray:
 
 
 def widened(spans: np.ndarray, length: int, reach: tuple[int, ...]) -> np.ndarray:
-    """What has a span of a row of `length` voxels within reach along each axis."""
+    """Of each row of `length` voxels those that have a span within reach along each axis."""
     out = np.empty_like(spans)
     loops.widened(spans, length, reach, out)
     return out
 
 
 def support(volume: Volume, radius: tuple[int, ...]) -> np.ndarray:
-    """What the windows see that see more than background, in all images and channels.
+    """The voxels that lie in some window with more than background, in any image or channel.
 
     Args:
         volume: (B, C, *S) values.
         radius: Half width of the windows along each axis, voxels.
     """
     images = as_3d(volume)
+    # twice: a voxel matters if a window it lies in sees something, and windows reach as far again
     reach = (0,) * (3 - len(radius)) + tuple(2 * r for r in radius)
     found = np.stack([extents(image) for pair in images for image in pair])
     some = found[..., 1] > found[..., 0]
     length = images.shape[-1]
+    # rows without a span must not have a say in the least and the largest
     low = np.where(some, found[..., 0], length).min(0)
     high = np.where(some, found[..., 1], 0).max(0)
+    # a row that is empty in all images has low = length and high = 0: it becomes (0, 0)
     return widened(np.stack([np.minimum(low, high), high], -1), length, reach)

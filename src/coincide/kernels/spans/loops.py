@@ -32,6 +32,7 @@ def widened(spans, length, radius, out):
     X, Y, _ = spans.shape
     rx, ry, rz = radius
     for i in prange(X):
+        # first over planes, then over rows: a box is as far as one after the other
         across = np.empty((Y, 2), np.int32)
         for j in range(Y):
             low, high = length, 0

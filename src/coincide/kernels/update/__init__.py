@@ -36,7 +36,7 @@ def lengths(field: Field, metric: np.ndarray) -> PerPair:
 
 
 def largest(field: Field, metric: np.ndarray) -> float:
-    """The largest of `lengths`: a number, which knows no gradient."""
+    """The largest of `lengths`, as a plain number without gradient."""
     return float(lengths(field.detach(), metric).max())
 
 
@@ -67,5 +67,6 @@ def exponential(velocity: Field, index: np.ndarray, scale: np.ndarray, squarings
     """
     field = velocity / 2**squarings
     for _ in range(squarings):
+        # the field after itself flows for twice the time; zeros beyond its border would tear it
         field = field + warp(field, field, index, scale, clamp=True)[0]
     return field

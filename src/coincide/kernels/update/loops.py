@@ -62,6 +62,7 @@ def largest(field, metric, rows):
     same, but a shared one would have to be locked.
     """
     _, X, Y, Z = field.shape
+    # the matrix is symmetric: the entries on both sides of the diagonal at once
     m00, m01, m02 = metric[0, 0], 2 * metric[0, 1], 2 * metric[0, 2]
     m11, m12, m22 = metric[1, 1], 2 * metric[1, 2], metric[2, 2]
     for i in prange(X):
@@ -91,6 +92,7 @@ def compose(field, update, step, out):
             a, b = field[c, i1, j], field[c, i2, j]
             d, e = field[c, i, j1], field[c, i, j2]
             for k in range(Z):
+                # the border is continued as in `force`: half of the one difference that is left
                 slope = wx[k] * (b[k] - a[k]) + wy[k] * (e[k] - d[k])
                 line[k] = u[k] + step * (w[k] + half * slope)
             for k in range(1, Z - 1):

@@ -45,6 +45,7 @@ def forced(
     warped += b * channels * voxels
     out += b * DIM * voxels
     gx = tl.zeros((BLOCK,), out.dtype.element_ty)
+    # Triton's values never change in place, so that one zero can begin all three
     gy, gz = gx, gx
     for _ in range(channels):
         s = tl.load(gradient + p, mask=inside, other=0.0)

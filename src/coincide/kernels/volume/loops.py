@@ -72,6 +72,7 @@ def determinant_stress(field, inverse, gradient, out):
         jacobian(field, inverse, i, j, matrix)
         g = gradient[i, j]
         for d in range(3):
+            # the derivative of a determinant by a column is the cross product of the other two
             one, two, columns = matrix[:, (d + 1) % 3], matrix[:, (d + 2) % 3], world[:, d]
             for k in range(Z):
                 a, b, e = cross(one, two, k)
@@ -114,6 +115,7 @@ def faces_stress(field, matrix, unit, gradient, out):
         normal = np.empty((3, Z), field.dtype)
         edges(field, matrix, i, j, e)
         for axis in range(3):
+            # of the squared area |n|², n = a × b: by a it is 2 b × n, by b it is 2 n × a
             p, q = (axis + 1) % 3, (axis + 2) % 3
             one, two = e[:, p], e[:, q]
             factor, g = 2 * unit[axis], gradient[axis, i, j]

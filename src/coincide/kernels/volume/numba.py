@@ -95,5 +95,6 @@ def _received(
     for b in range(len(source)):
         stress(b, parts)
         for c in range(dim):
+            # in 2-D the first component is one of zeros, which nobody asked for
             gather(parts[c + 3 - dim], target[b, c])
     return result

@@ -46,6 +46,7 @@ def warp(
         volume = volume.expand(batch, *volume.shape[1:])
         field = field.expand(batch, *field.shape[1:])
     if field is not None:
+        # one number type for the whole kernel, that of the samples
         field = field.to(volume.dtype)
     tensors = {"volume": volume, "field": field}
     if out is not None:

@@ -45,6 +45,7 @@ def locate(i, j, low, field, index, scale, size, keep, address, fraction, free, 
         start = index[axis, 0] * f(i) + index[axis, 1] * f(j) + index[axis, 3]
         line, along = fraction[axis], index[axis, 2]
         for k in range(address.size):
+            # most machines convert only 32-bit counters many at once
             line[k] = start + along * f(np.int32(k + low))
     s00, s01, s02 = scale[0, 0], scale[0, 1], scale[0, 2]
     s10, s11, s12 = scale[1, 0], scale[1, 1], scale[1, 2]
@@ -64,13 +65,16 @@ def locate(i, j, low, field, index, scale, size, keep, address, fraction, free, 
         near = (abs(x - cx) <= half) & (abs(y - cy) <= half) & (abs(z - cz) <= half)
         known[k] = f(1) if near else f(0)
         weight[k] = f(1) if near else keep
+        # the last voxel is the far end of the last cell; 0 where there is but one voxel
         ix = np.int32(max(min(cx, mx - f(1)), f(0)))
         iy = np.int32(max(min(cy, my - f(1)), f(0)))
         iz = np.int32(max(min(cz, mz - f(1)), f(0)))
         fraction[0, k], fraction[1, k], fraction[2, k] = cx - f(ix), cy - f(iy), cz - f(iz)
+        # NaN equals nothing, so that it moves nothing either
         free[0, k] = f(1) if x == cx else f(0)
         free[1, k] = f(1) if y == cy else f(0)
         free[2, k] = f(1) if z == cz else f(0)
+        # 32 bits count two thousand million voxels, and twice as many are worked on at once
         address[k] = (ix * np.int32(Y) + iy) * np.int32(Z) + iz
 
 
@@ -103,6 +107,7 @@ def warp(volume, field, index, scale, keep, spans, out, valid):
                 out[c, i, j] = zero
                 v, line = flat[c], out[c, i, j, low : low + count]
                 for k in range(count):
+                    # unsigned: see `strides`
                     p = np.uint64(address[k])
                     fx, fy, fz = fraction[0, k], fraction[1, k], fraction[2, k]
                     a = v[p] + fz * (v[p + sz] - v[p])
@@ -125,6 +130,7 @@ def slopes(volume, grad, i, j, low, step, address, fraction, free, weight, total
             p = np.uint64(address[k])
             fx, fy, fz = fraction[0, k], fraction[1, k], fraction[2, k]
             a, b, d, e = q[p], q[p + sy], q[p + sx], q[p + sx + sy]
+            # differences along the last axis first, as the slope and the values both need them
             r, s = q[p + sz] - a, q[p + sy + sz] - b
             t, w = q[p + sx + sz] - d, q[p + sx + sy + sz] - e
             z = r + fy * (s - r)
@@ -202,6 +208,7 @@ def index_gradient(volume, field, index, keep, grad, out):
         locate(i, j, 0, field, index, index, size, keep, address, fraction, free, weight, known)
         slopes(flat, grad, i, j, 0, step, address, fraction, free, weight, total)
         for axis in range(3):
+            # i and j are the same along a row, so that only k has to be summed with the slopes
             first, second = volume.dtype.type(0), volume.dtype.type(0)
             for k in range(K):
                 first += total[axis, k]
@@ -240,6 +247,7 @@ def volume_gradient(grad, field, index, scale, keep, out):
                 g = weight[k] * grad[c, i, j, k]
                 fx, fy, fz = fraction[0, k], fraction[1, k], fraction[2, k]
                 ex, ey, ez = 1 - fx, 1 - fy, 1 - fz
+                # the weights by which `warp` reads the eight voxels
                 v[p] += g * ex * ey * ez
                 v[p + sz] += g * ex * ey * fz
                 v[p + sy] += g * ex * fy * ez

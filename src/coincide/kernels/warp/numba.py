@@ -69,7 +69,9 @@ def force_along(
 ) -> Field:
     """Steepest descent under changes of the displacement, in `out`."""
     dim, target = field.shape[1], as_3d_field(out)
+    # the field is in voxels of the volume itself
     geometry = np.eye(dim, dim + 1), np.eye(dim), False
+    # minus: downhill
     _turned(gradient, volume, field, geometry, -metric, spans, target)
     write(target, out)
     return out
@@ -86,6 +88,7 @@ def _sample(
     source = as_3d(volume)
     moved = _still(target) if field is None else as_3d_field(field)
     index, scale = (as_3d_matrix(m, source.dtype) for m in geometry[:2])
+    # the weight, 0 or 1, of what is sampled outside
     keep, wanted = source.dtype.type(geometry[2]), spans
     if wanted is None:
         wanted = whole(target.shape[2:])
@@ -150,6 +153,7 @@ class _Warp(Function):
         out = volume.new_empty(*volume.shape[:2], *size)
         valid = volume.new_empty(volume.shape[0], 1, *size)
         _sample(volume, field, ctx.geometry, spans, as_3d(out), as_3d(valid))
+        # it jumps from 0 to 1: its derivative is zero wherever it has one
         ctx.mark_non_differentiable(valid)
         return out, valid
 
@@ -166,6 +170,7 @@ class _Warp(Function):
             to_volume = _spread(grad, moved, a, s, clamp, volume)
         if field is not None and ctx.needs_input_grad[1]:
             result = np.empty_like(as_3d_field(field))
+            # positions follow the field by `scale`, so slopes come back to it by the transpose
             _turned(gradients[0], volume, field, ctx.geometry, scale.T, None, result)
             to_field = from_3d_field(result, field.shape)
         return to_volume, to_field, None, None, None, None, None
@@ -197,6 +202,7 @@ class _Linear(Function):
             to_volume = _spread(grad, still, matrix, matrix, ctx.clamp, volume)
         if ctx.needs_input_grad[1]:
             rows = np.empty((grad.shape[2] * grad.shape[3], 3, 4))
+            # the map is in double precision, and its gradient is a sum over all voxels
             total = np.zeros((3, 4))
             for b in range(len(source)):
                 loops.index_gradient(source[b], still[b], matrix, keep, grad[b], rows)

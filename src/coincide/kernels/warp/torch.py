@@ -100,6 +100,7 @@ def corners(volume: Volume, position: Field) -> Volume:
     # the last voxel is the far end of the last cell, not the near end of one that does not exist:
     # the value is the same, but not its derivative
     lasts = [max(n - 2, 0) for n in volume.shape[2:]]
+    # positions are 0 or more here, so that cutting off is rounding down
     low = position.detach().long()
     low = torch.stack([low[:, axis].clamp_max(n) for axis, n in enumerate(lasts)], 1)
     fraction = position - low
@@ -112,6 +113,7 @@ def corners(volume: Volume, position: Field) -> Volume:
             up = corner >> axis & 1
             neighbour = (low[:, axis] + up).clamp_max(n - 1)
             weight = weight * (fraction[:, axis] if up else 1 - fraction[:, axis])
+            # file axis order: the last axis is the fastest
             address = address * n + neighbour
         gathered = flat.gather(2, address.reshape(batch, 1, -1).expand(-1, channels, -1))
         out = out + weight[:, None] * gathered.reshape(-1, channels, *shape)

@@ -39,6 +39,7 @@ def sampled(
 ):
     voxels = I * J * K
     p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    # a batch may hold more numbers than 32 bits can count
     b = tl.program_id(1).to(tl.int64)
     inside = p < voxels
     volume += b * channels * X * Y * Z
@@ -230,6 +231,7 @@ def _run(
     valid = torch.empty_like(out[:, :1], memory_format=torch.contiguous_format)
     source, target = as_3d(volume), as_3d(out)
     shape, dim = target.shape[2:], out.dim() - 2
+    # any tensor: the kernel does not read it
     moved = source if field is None else field.detach().contiguous()
     arguments = source, moved, index, scale, target, valid, source.shape[1]
     sizes = *source.shape[2:], *shape

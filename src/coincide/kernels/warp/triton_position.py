@@ -16,6 +16,7 @@ def held(x, n):
     """Lower neighbour, fraction, whether free to move, and whether inside n voxels."""
     # written so that what is not a number ends inside the volume
     c = tl.minimum(tl.where(x > 0, x, 0.0), n - 1)
+    # the last voxel is the far end of the last cell; 0 where there is but one voxel
     low = tl.minimum(c.to(tl.int32), tl.maximum(n - 2, 0))
     # half a voxel beyond the outermost centres still counts as inside
     near = (x >= -0.5) & (x <= n - 0.5)
