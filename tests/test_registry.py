@@ -99,6 +99,12 @@ def test_a_chain_of_ways_is_written_as_it_is_read(text):
     assert str(read_ways(str(read_ways(text)))) == text
 
 
+def test_a_level_that_never_stops_early_is_written_as_one():
+    level = build("level(spacing=0.0, tolerance=0.0, steps=5)")
+    assert str(level) == "level(spacing=0.0, steps=5, tolerance=0.0)"
+    assert build(str(level)) == level
+
+
 def test_a_chain_is_built_alike_from_text_and_in_python():
     python = build("affine") >> build("convex(reach=36)") >> build("displacement")
     assert str(python) == "affine >> convex(reach=36) >> displacement"

@@ -102,3 +102,13 @@ def test_the_affine_of_a_grid_cannot_be_changed_from_outside():
     assert grid.spacing[0] == 1
     with pytest.raises(ValueError, match="read-only"):
         grid.affine[0, 0] = 7
+
+
+def test_equal_grids_have_equal_hashes_however_their_affines_are_rounded():
+    affine = np.eye(4)
+    affine[0, 3] = 1.000005
+    other = affine.copy()
+    other[0, 3] += 2e-10
+    one, two = Grid((3, 4, 5), affine), Grid((3, 4, 5), other)
+    assert one == two
+    assert hash(one) == hash(two)

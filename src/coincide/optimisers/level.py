@@ -46,20 +46,14 @@ class Level:
 
     def settings(self) -> dict[str, Any]:
         """What is not the default, numbers and text, as it is written to files."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain = {n: v if isinstance(v, int | float) else str(v) for n, v in values.items() if v}
-        # a spacing of 0 is a wish, None is none; the line above drops both
-        plain |= {"spacing": 0.0} if self.spacing == 0 else {}
-        return {
-            f.name: plain[f.name]
-            for f in fields(self)
-            if f.name in plain and (f.name == "steps" or plain[f.name] != f.default)
-        }
-
-    @property
-    def complete(self) -> bool:
-        """Whether it says what is minimised and how."""
-        return bool(self.objective) and bool(self.optimiser)
+        found = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            # an objective or optimiser given as an object is written as its text
+            plain = value if isinstance(value, int | float | None) else str(value)
+            if field.name == "steps" or plain != field.default:
+                found[field.name] = plain
+        return found
 
 
 def halving(levels: Sequence[Level], grid: Grid) -> list[Level]:

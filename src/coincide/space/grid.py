@@ -53,7 +53,8 @@ class Grid:
         )
 
     def __hash__(self) -> int:
-        return hash((self.shape, self.affine.round(5).tobytes()))
+        # grids that are equal to a rounding error must fall together, so the affine has no say
+        return hash(self.shape)
 
     @property
     def dim(self) -> int:
