@@ -322,7 +322,7 @@ class TestPage:
         assert "NMI" in text
         assert "the bright &lt;one&gt;" in text
         assert "gone on from" in text
-        assert "non diffeomorphic volume, %" in text
+        assert "folded (non-diffeomorphic) volume, %" in text
 
     def test_maps_that_number_organs_differently_are_pointed_out(self):
         result = registration()

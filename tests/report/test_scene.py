@@ -36,6 +36,17 @@ def test_the_lattice_is_the_voxels_of_the_content():
     assert max(scene(np.eye(4), 16).lattice.shape) == 16
 
 
+def test_a_moving_image_far_away_does_not_make_everything_small():
+    values = np.zeros((60, 50, 40), np.float32)
+    values[5:25, 5:25, 5:25] = 1
+    fixed = Image.from_array(values)
+    moving = Image.from_array(np.flip(values, (0, 1, 2)).copy())
+    shift = np.eye(4)
+    shift[:3, 3] = 30, 20, 10
+    back = Affine(np.linalg.inv(shift))
+    assert max(Scene(Registration(fixed, moving, Affine(shift), back), Beside()).lattice.shape) < 35
+
+
 def test_a_volume_of_256_voxels_an_axis_is_drawn_with_every_voxel():
     values = np.zeros((256, 8, 8), np.float32)
     values[:, 2:6, 2:6] = 1

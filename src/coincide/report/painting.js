@@ -32,12 +32,13 @@ function paint(v, view) {
     const window = state.window[name === "fixed" ? "fixed" : "moving"];
     place(kept([name, index, window], () => picture(volumes[name], plane, index, v.window.ramp(name))));
   };
-  const trace = (lines, colour, thick, dash = []) => {
+  const trace = (lines, colour, thick, dash = [], halo = 1.4) => {
     const moved = new Path2D();
     moved.addPath(lines, at.matrix);
     pen.lineCap = dash.length ? "butt" : "round";
     pen.setLineDash(dash.map((d) => d * dots));
-    for (const [style, more] of [["rgba(0,0,0,.45)", 1.4], [colour, 0]]) {
+    for (const [style, more] of [["rgba(0,0,0,.45)", halo], [colour, 0]]) {
+      if (style !== colour && !halo) continue;
       pen.strokeStyle = style;
       pen.lineWidth = (thick + more) * dots;
       pen.stroke(moved);
@@ -98,9 +99,11 @@ function paint(v, view) {
     bit(1, []);
     bit(state.other === "warped" ? 4 : 2, [6, 4]);
   }
-  if (on.has("labels")) for (const [name, colour, thick] of [["fixed", GREEN, 1.8], [state.other, MAGENTA, 1.4]]) {
-    const only = state.label, kind = only < 0 ? undefined : (value) => (value === only ? value : 0);
-    trace(kept([`labels-${colour}`, name, index, only], () => path(outlines(values(v.labels[name], plane, index), kind))), colour, thick);
+  // of many labels thin lines, or they hide what they surround
+  const many = data.labels && state.label < 0 && data.labels.numbers.length > 15;
+  if (on.has("labels")) for (const [name, colour, wide] of [["fixed", GREEN, 1.8], [state.other, MAGENTA, 1.4]]) {
+    const only = state.label, thick = many ? 0.6 * wide : wide, kind = only < 0 ? undefined : (value) => (value === only ? value : 0);
+    trace(kept([`labels-${colour}`, name, index, only], () => path(outlines(values(v.labels[name], plane, index), kind))), colour, thick, [], many ? 0 : 1.4);
   }
   if (on.has("landmarks")) marks(v, pen, plane, at);
   if (data.dim === 3 || state.tool === "point") cross(v, pen, plane, at, width, height);
@@ -141,11 +144,13 @@ function marks({ data, state, dots }, pen, plane, at) {
     });
     if (chosen) {
       pen.font = `600 ${13 * dots}px system-ui, sans-serif`;
+      const words = mark.after === null ? `${mark.number}` : `${mark.number}: ${mark.after.toFixed(1)} mm`;
+      pen.lineWidth = 3.5 * dots;
+      pen.lineJoin = "round";
+      pen.strokeStyle = "#000c";
+      pen.strokeText(words, x0 + 10 * dots, y0 - 8 * dots);
       pen.fillStyle = "#fff";
-      pen.shadowColor = "#000";
-      pen.shadowBlur = 4 * dots;
-      pen.fillText(mark.after === null ? `${mark.number}` : `${mark.number}: ${mark.after.toFixed(1)} mm`, x0 + 10 * dots, y0 - 8 * dots);
-      pen.shadowBlur = 0;
+      pen.fillText(words, x0 + 10 * dots, y0 - 8 * dots);
     }
   }
 }

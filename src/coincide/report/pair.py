@@ -13,7 +13,7 @@ from coincide.report.curves import curves
 from coincide.report.scene import Scene
 from coincide.report.summary import figures, file_name, label_rows, lead, sentence, title
 
-THIN = 0.5  # of the longest side, below which a volume is a slab and drawn by its large plane
+THIN = 0.45  # of the longest side, below which a volume is a slab and drawn by its large plane
 PLANES = {2: ["image"], 3: ["axial", "coronal", "sagittal"]}
 ACROSS = ((0, 1), (0, 2), (1, 2))  # axes of each plane
 

@@ -24,6 +24,8 @@ LONGEST = {2: 4096, 3: 512}  # voxels an axis: what a browser still holds as dec
 QUALITY = {2: 95, 3: 90}  # of JPEG: after 90 a slice of 256 MR voxels is 5 kB
 GLANCE = 64  # voxels an axis in which windows and the box of the content are found
 COMPARED = 500_000  # voxels that the similarity before and after is counted on
+WIDER = 1.4  # times the box of the fixed image that the moving one may add before
+EMPTY = (0.0, 1.0), False  # of an image without a finite value
 SHARED = 0.1  # of the voxels that the moving image must cover before and after
 
 
@@ -172,19 +174,38 @@ class Scene:
             }
 
     def _box(self, whole: Grid) -> tuple[list[int], list[int]]:
-        """First and last-but-one voxel of what any of the images contains, with some margin."""
-        shape = np.array(whole.shape)
-        occupied = np.zeros(self._glance["fixed"].shape[1:], bool)
-        for values in self._glance.values():
-            if len(values) == 3:  # the ground of a stained slide is white: all of it is shown
-                return [0] * whole.dim, list(whole.shape)
-            (low, high), _ = shown(grey(values))
-            occupied |= np.nan_to_num(grey(values)) > low + 0.04 * (high - low)
-        if not occupied.any():
+        """First and last-but-one voxel of what the images contain, with some margin.
+
+        Of the moving image before the registration only what lies near: where the files place it
+        half a metre away, everything else would be drawn very small.
+        """
+        if any(len(values) == 3 for values in self._glance.values()):
+            # the ground of a stained slide is white: all of it is shown
             return [0] * whole.dim, list(whole.shape)
-        at = np.argwhere(occupied)
-        ratio = shape / np.array(occupied.shape)
+        seen = {name: occupied(grey(values)) for name, values in self._glance.items()}
+        near = bounds(seen["fixed"] | seen["warped"])
+        if near is None:
+            return [0] * whole.dim, list(whole.shape)
+        far = bounds(seen["fixed"] | seen["warped"] | seen["moving"]) or near
+        if (far[1] - far[0]).prod() < WIDER * (near[1] - near[0]).prod():
+            near = far
+        shape = np.array(whole.shape)
+        ratio = shape / np.array(seen["fixed"].shape)
         margin = 2 + 0.03 * shape
-        start = np.floor(at.min(0) * ratio - margin).astype(int)
-        stop = np.ceil((at.max(0) + 1) * ratio + margin).astype(int)
+        start = np.floor(near[0] * ratio - margin).astype(int)
+        stop = np.ceil(near[1] * ratio + margin).astype(int)
         return np.maximum(start, 0).tolist(), np.minimum(stop, shape).tolist()
+
+
+def occupied(values: np.ndarray) -> np.ndarray:
+    """Where an image shows more than its ground, (*S) bool."""
+    (low, high), _ = shown(values[np.isfinite(values)]) if np.isfinite(values).any() else EMPTY
+    return np.nan_to_num(values) > low + 0.04 * (high - low)
+
+
+def bounds(where: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """First voxel, and the one after the last, of those that hold; None where none does."""
+    if not where.any():
+        return None
+    at = np.argwhere(where)
+    return at.min(0), at.max(0) + 1

@@ -34,13 +34,14 @@ async function viewer(root) {
     if (state.zoom > 1) state.middle = state.at.map((at, a) => (at + 0.5) * data.spacing[a]);
     v.update();
   };
-  /** To the slices that cut most of a label. */
+  /** To the middle of a label. */
   v.toLabel = (code) => {
-    const { voxels } = v.labels.fixed, sum = shape.map((n) => new Float64Array(n));
+    const { voxels } = v.labels.fixed, sum = [0, 0, 0];
+    let count = 0;
     for (let k = 0, p = 0; k < shape[2]; k++) for (let j = 0; j < shape[1]; j++) for (let i = 0; i < shape[0]; i++, p++) {
-      if (voxels[p] === code) { sum[0][i]++; sum[1][j]++; sum[2][k]++; }
+      if (voxels[p] === code) { sum[0] += i; sum[1] += j; sum[2] += k; count++; }
     }
-    v.to(sum.map((count) => count.indexOf(Math.max(...count))));
+    if (count) v.to(sum.map((s) => s / count));
   };
 
   // in world RAS+ the letters of a positive coordinate are R, A and S
