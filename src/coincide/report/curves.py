@@ -22,7 +22,7 @@ class Curve:
         first: Cost of the first step.
         last: Cost of the last step.
         terms: Name, first and last value of every term.
-        svg: The drawing.
+        svg: The drawing; empty for the rounds of a search, whose costs are not one curve.
     """
 
     stage: str
@@ -51,10 +51,21 @@ def curves(history: Sequence[Step]) -> list[Curve]:
                     (name, first.terms.get(name, value), value)
                     for name, value in last.terms.items()
                 ),
-                drawn([step.cost for step in steps], f"cost of {stage}, level {level}"),
+                ""
+                if searched(steps)
+                else drawn([step.cost for step in steps], f"cost of {stage}, level {level}"),
             )
         )
     return result
+
+
+def searched(steps: Sequence[Step]) -> bool:
+    """Whether these are rounds of a search rather than steps of an optimisation.
+
+    A round of a coupled search weighs the smoothness more than the one before: its cost rises
+    although nothing got worse, and a line through them would say the opposite of what happened.
+    """
+    return not any(step.terms for step in steps)
 
 
 def drawn(costs: Sequence[float], title: str) -> str:

@@ -1,6 +1,5 @@
 """Page: one self-contained HTML file that shows registrations to a person."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,12 +11,27 @@ from markupsafe import Markup
 
 from coincide.files.atomic import atomic
 from coincide.registration import Registration
-from coincide.report.curves import curves
-from coincide.report.slices import Slices
-from coincide.report.summary import figures, label_rows, sentence, title
+from coincide.report.beside import Beside
+from coincide.report.outliers import FEWEST, LIMIT, outliers
+from coincide.report.pair import pair
 from coincide.report.versions import versions
 
-SCRIPTS = ("volumes.js", "viewer.js", "selftest.js", "start.js")
+SCRIPTS = (
+    "volumes.js",
+    "layers.js",
+    "contours.js",
+    "deformation.js",
+    "painting.js",
+    "window.js",
+    "controls.js",
+    "pointer.js",
+    "viewer.js",
+    "selftest.js",
+    "start.js",
+)
+# pairs on a page, voxels an axis of each: a pair of 256 voxels takes about 6 MB, of 176 two
+RESOLUTIONS: tuple[tuple[int, int | None], ...] = ((1, None), (4, 256), (16, 176))
+COARSEST = 112
 
 
 def write_report(
@@ -25,6 +39,7 @@ def write_report(
     path: str | os.PathLike[str],
     *,
     scores: Sequence[Mapping[str, Any] | None] | None = None,
+    beside: Sequence[Beside | None] | None = None,
 ) -> Path:
     """Write one HTML file with a slice viewer, scores, cost curves and settings.
 
@@ -35,15 +50,16 @@ def write_report(
         registrations: What to show, one or more.
         path: File to write, `.html`; one that exists is replaced.
         scores: For each registration what `evaluate(...).to_dict()` gave, or None.
+        beside: For each registration its labels, landmarks, names and files to draw, or None.
 
     Returns:
         The path written.
 
     Raises:
-        ValueError: if there is nothing to show, or not one score for each registration.
+        ValueError: if there is nothing to show, or not one of each for each registration.
     """
     path = Path(path)
-    text = page(registrations, scores=scores)
+    text = page(registrations, scores=scores, beside=beside)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -54,37 +70,56 @@ def page(
     registrations: Sequence[Registration],
     *,
     scores: Sequence[Mapping[str, Any] | None] | None = None,
+    beside: Sequence[Beside | None] | None = None,
 ) -> str:
     """The text of the page; see `write_report`."""
     if not registrations:
         raise ValueError("there is nothing to report; give at least one registration")
-    if scores is None:
-        scores = [None] * len(registrations)
-    if len(scores) != len(registrations):
-        raise ValueError(
-            f"{len(scores)} scores were given for {len(registrations)} registrations; "
-            "give one each, None where there is none"
-        )
+    count = len(registrations)
+    scores = _one_each("scores", scores, count)
+    beside = _one_each("beside", beside, count)
     pairs = [
-        _pair(number, result, score or {})
-        for number, (result, score) in enumerate(zip(registrations, scores, strict=True), 1)
+        pair(position, result, score or {}, more or Beside(), longest(count))
+        for position, (result, score, more) in enumerate(
+            zip(registrations, scores, beside, strict=True), 1
+        )
     ]
+    odd = outliers(
+        [
+            {**{f.name: f.value for f in each["figures"]}, "Similarity gain": each["gain"]}
+            for each in pairs
+        ]
+    )
     room = files("coincide.report")
     from jinja2 import Environment, StrictUndefined  # slow to import, and only needed here
 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(number=number, decimals=decimals)
+    environment.filters.update(number=number, decimals=decimals, figured=figured)
     template = environment.from_string((room / "page.html").read_text(encoding="utf-8"))
     return template.render(
         pairs=pairs,
-        headings={f.name: f.unit for pair in pairs for f in pair["figures"]},
+        headings={f.name: f.unit for each in pairs for f in each["figures"]},
+        outliers=odd,
+        fewest=FEWEST,
+        limit=LIMIT,
         versions=versions(),
         made=datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
         style=Markup((room / "page.css").read_text(encoding="utf-8")),
         script=Markup("\n".join((room / name).read_text(encoding="utf-8") for name in SCRIPTS)),
     )
+
+
+def _one_each(what: str, given: Sequence[Any] | None, count: int) -> Sequence[Any]:
+    if given is None:
+        return [None] * count
+    if len(given) != count:
+        raise ValueError(
+            f"{len(given)} {what} were given for {count} registrations; "
+            "give one each, None where there is none"
+        )
+    return given
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -104,42 +139,15 @@ def decimals(value: float | None, count: int) -> str:
     return "–" if value is None else f"{value:.{count}f}".replace("-", "\u2212")
 
 
-def _pair(position: int, result: Registration, score: Mapping[str, Any]) -> dict[str, Any]:
-    drawable = result.fixed.dim in (2, 3)
-    data = json.dumps(Slices(result).data() if drawable else None)
-    return {
-        "id": f"pair-{position}",
-        "title": title(result, position),
-        "sentence": sentence(result),
-        "warnings": result.warnings,
-        "figures": figures(result, score),
-        "planes": ["axial", "coronal", "sagittal"] if result.fixed.dim == 3 else ["image"],
-        # no text in the data can end the element that holds it
-        "data": Markup(data.replace("<", "\\u003c")),
-        "drawable": drawable,
-        "curves": [(curve, Markup(curve.svg)) for curve in curves(result.history)],
-        "candidates": result.candidates,
-        "margin": _margin(result),
-        "score": score,
-        "labels": label_rows(score),
-        "grids": [("fixed", result.fixed), ("moving", result.moving)],
-        "settings": {str(k): _written(v) for k, v in result.settings.items()},
-        "seconds": result.seconds,
-        "total": sum(result.seconds.values()),
-    }
+def figured(value: float, count: int) -> str:
+    """A headline number: 0 for nothing at all, and not 0.000 for a little."""
+    if not value:
+        return "0"
+    if abs(value) < 0.5 * 10**-count:
+        return f"< {10**-count:.{count}f}"
+    return decimals(value, count)
 
 
-def _margin(result: Registration) -> float | None:
-    """How much worse the runner-up of the initialisation was, %; None without one."""
-    if len(result.candidates) < 2:
-        return None
-    best, second = result.candidates[0].cost, result.candidates[1].cost
-    return 100 * (second - best) / abs(best) if best else None
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} = {_written(v)}" for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_written(v) for v in value)
-    return str(value)
+def longest(pairs: int) -> int | None:
+    """Voxels an axis for each pair: a page of a whole cohort must still open."""
+    return next((most for count, most in RESOLUTIONS if pairs <= count), COARSEST)

@@ -1,11 +1,14 @@
-// Start: open the viewers of the page; #mode=swipe&overlay=grid in the address presses buttons.
+// Start: open the viewers of the page; #mode=swipe&overlay=grid in the address presses buttons, and
+// #mark=9&zoom=1.5 goes to a landmark, #label=17 to a label.
 async function start() {
   const wanted = new URLSearchParams(location.hash.slice(1)), results = [];
   const roots = [...document.querySelectorAll("[data-viewer]")];
   const begin = async (root) => {
     const made = await viewer(root);
-    for (const key of ["mode", "other", "overlay"]) {
-      for (const value of wanted.getAll(key)) root.querySelector(`[data-${key}="${value}"]`)?.click();
+    for (const key of ["mode", "other", "overlay", "go-mark", "go-label", "zoom"]) {
+      for (const value of wanted.getAll(key.replace("go-", ""))) {
+        root.closest("article").querySelector(`[data-${key}="${CSS.escape(value)}"]`)?.click();
+      }
     }
     made.now();
     return made;

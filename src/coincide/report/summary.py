@@ -1,11 +1,16 @@
 """Summary: the few words and numbers a reader needs first."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 from coincide.registration import Registration
+from coincide.report.agreement import Agreement
+from coincide.report.beside import Beside
+
+CORRELATED = 0.5  # above which two images are taken to be of one contrast
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,7 @@ class Figure:
         unit: Its unit, or empty.
         note: What it is counted over.
         decimals: How many are worth reading.
+        before: The same before the registration, with the images where their files place them.
     """
 
     name: str
@@ -25,15 +31,24 @@ class Figure:
     unit: str = ""
     note: str = ""
     decimals: int = 2
+    before: float | None = None
 
 
-def title(result: Registration, position: int) -> str:
-    """Names of the two files where the settings know them, else the number of the pair."""
-    names = [result.settings.get(key) for key in ("fixed", "moving")]
-    if all(isinstance(name, str | PurePath) for name in names):
-        fixed, moving = (PurePath(str(name)).name for name in names)
+def title(result: Registration, position: int, beside: Beside) -> str:
+    """Names of the two files where they are known, else the number of the pair."""
+    names = [
+        file_name(getattr(beside, f"{which}_file") or result.settings.get(which))
+        for which in ("fixed", "moving")
+    ]
+    if all(names):
+        fixed, moving = names
         return f"{moving} → {fixed}"
     return f"Pair {position}"
+
+
+def file_name(path: Any) -> str:
+    """The last part of a path; empty where none is known."""
+    return PurePath(path).name if isinstance(path, str | PurePath) else ""
 
 
 def sentence(result: Registration) -> str:
@@ -52,24 +67,44 @@ def sentence(result: Registration) -> str:
     return " ".join(parts)
 
 
-def figures(result: Registration, score: Mapping[str, Any]) -> list[Figure]:
-    """The headline numbers of what was scored."""
-    overlap, surface, landmarks, regularity, inverse = (
+def figures(
+    result: Registration,
+    score: Mapping[str, Any],
+    agreement: Mapping[str, Agreement] | None = None,
+    dice: float | None = None,
+) -> list[Figure]:
+    """The headline numbers of what was scored.
+
+    Args:
+        result: The registration.
+        score: What `evaluate(...).to_dict()` gave.
+        agreement: How alike the images were before and after.
+        dice: Mean Dice before.
+    """
+    overlap, surface, points, regularity, inverse = (
         score.get(name) or {}
         for name in ("overlap", "surface", "landmarks", "regularity", "inverse")
     )
     labels = len(overlap.get("labels", {}))
     measured = len(surface.get("labels", {}))
     found = [
-        Figure("Dice", overlap.get("mean_dice"), "", f"mean of {labels} labels", 3),
+        Figure("Dice", overlap.get("mean_dice"), "", f"mean of {labels} labels", 3, dice),
         Figure("HD95", surface.get("mean_hd95_mm"), "mm", f"mean of {measured} labels"),
-        Figure("TRE", landmarks.get("tre_mean_mm"), "mm", f"{landmarks.get('count')} landmarks"),
+        Figure(
+            "TRE",
+            points.get("tre_mean_mm"),
+            "mm",
+            f"mean of {points.get('count')} landmarks",
+            2,
+            points.get("initial_mean_mm"),
+        ),
+        *similarities(agreement),
         Figure("Folding", regularity.get("folding_percent"), "%", "of the voxels", 3),
         Figure(
             "Folded volume",
             regularity.get("non_diffeomorphic_volume_percent"),
             "%",
-            "between the voxels",
+            "turned inside out",
             3,
         ),
         Figure("Displacement", regularity.get("mean_displacement_mm"), "mm", "mean"),
@@ -81,13 +116,38 @@ def figures(result: Registration, score: Mapping[str, Any]) -> list[Figure]:
     return found
 
 
-def label_rows(score: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row for each label of the fixed map, worst Dice first."""
+def similarities(agreement: Mapping[str, Agreement] | None) -> list[Figure]:
+    """How alike the images are, before and after; nothing where that was not measured."""
+    if agreement is None:
+        return []
+    before, after = agreement["before"], agreement["after"]
+    found = [Figure("NMI", after.nmi, "", "1: unrelated, 2: equal", 3, before.nmi)]
+    # of two contrasts a correlation says nothing, and a fall of it would only alarm
+    if after.ncc is not None and after.ncc > CORRELATED:
+        found.append(Figure("NCC", after.ncc, "", "correlation", 3, before.ncc))
+    return found
+
+
+def label_rows(
+    score: Mapping[str, Any],
+    names: Mapping[int, str] | None = None,
+    before: Mapping[int, float] | None = None,
+) -> list[dict[str, Any]]:
+    """One row for each label of the fixed map, worst Dice first.
+
+    Args:
+        score: What `evaluate(...).to_dict()` gave.
+        names: Number of a label to its name.
+        before: Dice of each label before the registration.
+    """
     overlap = (score.get("overlap") or {}).get("labels", {})
     surface = (score.get("surface") or {}).get("labels", {})
+    names, before = names or {}, before or {}
     rows = [
         {
             "label": label,
+            "name": names.get(int(label), ""),
+            "before": before.get(int(label)),
             "dice": overlap.get(label, {}).get("dice"),
             "jaccard": overlap.get(label, {}).get("jaccard"),
             "hd95_mm": surface.get(label, {}).get("hd95_mm"),
@@ -96,3 +156,21 @@ def label_rows(score: Mapping[str, Any]) -> list[dict[str, Any]]:
         for label in dict.fromkeys([*overlap, *surface])
     ]
     return sorted(rows, key=lambda row: -1 if row["dice"] is None else row["dice"])
+
+
+def lead(margin: float | None) -> str:
+    """What the margin of the alignment means, in a sentence; empty where nothing was tried."""
+    if margin is None:
+        return ""
+    if math.isinf(margin):
+        return "No start that ended in a different place came near the one that was chosen."
+    amount = f"{abs(margin):.3g} in units of the similarity, compared at one resolution"
+    if margin < 0:
+        return (
+            f"A start that ended in a different place scored better, by {amount}; the position in "
+            "the files was believed all the same. Look whether left and right are as they should."
+        )
+    return (
+        f"The best start that ended in a different place scored worse by {amount}. "
+        "The smaller this is, the more carefully the orientation should be looked at."
+    )

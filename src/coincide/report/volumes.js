@@ -1,29 +1,6 @@
-// Volumes: voxels out of the pictures of the page, and slices out of voxels.
-const FOLDING = [255, 230, 0];
+// Volumes: voxels out of the pictures of the page.
 const READ = { willReadFrequently: true };
-
-/** The voxels of a mosaic of axial slices, axis 0 fastest. */
-async function volume(mosaic, [nx, ny, nz]) {
-  const picture = new Image();
-  await new Promise((done, failed) => {
-    picture.onload = done;
-    picture.onerror = () => failed(new Error("a picture of the page cannot be decoded"));
-    picture.src = mosaic.source;
-  });
-  const canvas = sheet(picture.width, picture.height);
-  const pen = canvas.getContext("2d", READ);
-  pen.drawImage(picture, 0, 0);
-  const pixels = new Uint32Array(pen.getImageData(0, 0, canvas.width, canvas.height).data.buffer);
-  const voxels = new Uint8Array(nx * ny * nz);
-  for (let k = 0, to = 0; k < nz; k++) {
-    const top = Math.floor(k / mosaic.columns) * ny, left = (k % mosaic.columns) * nx;
-    for (let j = 0; j < ny; j++) {
-      let from = (top + j) * canvas.width + left;
-      for (let i = 0; i < nx; i++) voxels[to++] = pixels[from++] & 255;
-    }
-  }
-  return { voxels, shape: [nx, ny, nz] };
-}
+const PLANES = [{ across: 0, down: 1, through: 2 }, { across: 0, down: 2, through: 1 }, { across: 1, down: 2, through: 0 }];
 
 function sheet(width, height) {
   const canvas = document.createElement("canvas");
@@ -32,32 +9,58 @@ function sheet(width, height) {
   return canvas;
 }
 
+async function pixelsOf(source) {
+  const picture = new Image();
+  await new Promise((done, failed) => {
+    picture.onload = done;
+    picture.onerror = () => failed(new Error("a picture of the page cannot be decoded"));
+    picture.src = source;
+  });
+  const canvas = sheet(picture.width, picture.height), pen = canvas.getContext("2d", READ);
+  pen.drawImage(picture, 0, 0);
+  return pen.getImageData(0, 0, canvas.width, canvas.height);
+}
+
+/** The voxels of a mosaic of axial slices, axis 0 fastest; of colours one channel after the other. */
+async function volume(mosaic, [nx, ny, nz]) {
+  const size = nx * ny * nz, { columns, rows, channels, wide } = mosaic;
+  const voxels = wide ? new Uint16Array(size) : new Uint8Array(size * channels);
+  for (const [number, source] of mosaic.sources.entries()) {
+    const { data, width } = await pixelsOf(source), first = number * columns * rows;
+    for (let k = first; k < Math.min(nz, first + columns * rows); k++) {
+      const top = Math.floor((k - first) / columns) * ny, left = ((k - first) % columns) * nx;
+      for (let j = 0, to = k * nx * ny; j < ny; j++) {
+        let from = 4 * ((top + j) * width + left);
+        for (let i = 0; i < nx; i++, to++, from += 4) {
+          voxels[to] = wide ? data[from] | (data[from + 1] << 8) : data[from];
+          if (channels === 3) {
+            voxels[size + to] = data[from + 1];
+            voxels[2 * size + to] = data[from + 2];
+          }
+        }
+      }
+    }
+  }
+  return { voxels, channels, size, shape: [nx, ny, nz] };
+}
+
+/** One channel of one slice, row by row; channel -1 is the brightness of colours. */
+function values(volume, plane, index, channel = 0) {
+  const n = volume.shape, stride = [1, n[0], n[0] * n[1]], { voxels, size } = volume;
+  const width = n[plane.across], height = n[plane.down], right = stride[plane.across];
+  const out = new (volume.voxels.constructor)(width * height), light = channel < 0 && volume.channels === 3;
+  const start = Math.min(n[plane.through] - 1, Math.max(0, index)) * stride[plane.through] + size * Math.max(0, channel);
+  for (let y = 0, to = 0; y < height; y++) {
+    let from = start + y * stride[plane.down];
+    for (let x = 0; x < width; x++, from += right) {
+      out[to++] = light ? 0.2126 * voxels[from] + 0.7152 * voxels[from + size] + 0.0722 * voxels[from + 2 * size] : voxels[from];
+    }
+  }
+  return { values: out, width, height };
+}
+
 function decodedField(field) {
   const text = atob(field.codes), bytes = new Uint8Array(text.length);
   for (let n = 0; n < text.length; n++) bytes[n] = text.charCodeAt(n);
   return { ...field, codes: new Int16Array(bytes.buffer) };
 }
-
-/** The slice at a fraction of the depth on its own small canvas, coloured by a table of 256 words. */
-function slice(volume, plane, at, table) {
-  const n = volume.shape, stride = [1, n[0], n[0] * n[1]];
-  const width = n[plane.across], height = n[plane.down];
-  const canvas = sheet(width, height), pen = canvas.getContext("2d");
-  const image = pen.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);
-  const depth = n[plane.through];
-  const start = Math.min(depth - 1, Math.max(0, Math.floor(at * depth))) * stride[plane.through];
-  for (let y = 0, to = 0; y < height; y++) {
-    let from = start + y * stride[plane.down];
-    for (let x = 0; x < width; x++, from += stride[plane.across]) pixels[to++] = table[volume.voxels[from]];
-  }
-  pen.putImageData(image, 0, 0);
-  return canvas;
-}
-
-const word = (r, g, b, a) => ((a << 24) | (b << 16) | (g << 8) | r) >>> 0;
-const GREYS = Uint32Array.from({ length: 256 }, (_, v) => word(v, v, v, 255));
-const STRETCHES = Uint32Array.from({ length: 256 }, (_, code) => {
-  if (code === 0) return word(...FOLDING, 255);
-  const size = (code - 128) / 127, alpha = Math.round(215 * Math.min(1, Math.abs(size)) ** 0.8);
-  return size < 0 ? word(47, 123, 255, alpha) : word(255, 90, 54, alpha);
-});
