@@ -1,5 +1,6 @@
 """NRRD, MetaImage and pictures, through SimpleITK."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import SimpleITK as sitk  # noqa: N813
 from coincide.files.contents import Contents
 from coincide.files.geometry import implausible
 from coincide.files.lps import affine_of, geometry_of
-from coincide.files.nifti import luminance, one_frame
-from coincide.files.stored import Stored
+from coincide.files.nifti import framed, luminance
+from coincide.files.stored import Keep, Stored
 from coincide.space.grid import Grid
 
 READERS = {
@@ -22,7 +23,7 @@ READERS = {
 PICTURES = ("png", "jpeg", "tiff")
 
 
-def read_itk(found: Contents, *, frame: int | None = None) -> Stored:
+def read_itk(found: Contents, *, frame: int | None = None, keep: Keep = "one") -> Stored:
     """Decode a file that SimpleITK knows.
 
     Raises:
@@ -37,24 +38,29 @@ def read_itk(found: Contents, *, frame: int | None = None) -> Stored:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ValueError(f"{found.path} cannot be read as {found.kind}: {reason}") from None
-    stored = from_sitk(image, frame=frame, path=found.path)
+    stored = from_sitk(image, frame=frame, path=found.path, keep=keep)
     if found.kind in PICTURES:
         affine = np.eye(len(stored.affine))
         affine[0, 0] = affine[1, 1] = -1
         note = f"a {found.kind.upper()} picture has no reliable voxel size; 1 mm is assumed"
-        stored = Stored(stored.array, affine, warnings=(*stored.warnings, note))
+        stored = replace(stored, affine=affine, warnings=(*stored.warnings, note))
     return stored.warned(*found.warnings)
 
 
 def from_sitk(
-    image: sitk.Image, *, frame: int | None = None, path: Path | str = "this image"
+    image: sitk.Image,
+    *,
+    frame: int | None = None,
+    path: Path | str = "this image",
+    keep: Keep = "one",
 ) -> Stored:
     """Voxels and geometry of a SimpleITK image.
 
     Args:
-        image: 2-D, 3-D or 4-D; colours become their luminance.
+        image: 2-D, 3-D or 4-D.
         frame: Which volume of a 4-D image, or which component of a vector image.
         path: Its name, for messages.
+        keep: What is wanted of several numbers a voxel.
     """
     # a copy: the view would die with the image
     array = sitk.GetArrayFromImage(image)
@@ -65,18 +71,25 @@ def from_sitk(
         raise ValueError(f"{path} has the voxel spacing {spacing.tolist()} mm; set the true one")
     notes: tuple[str, ...] = ()
     kept = min(dim, 3)
-    if parts in (3, 4) and array.dtype in (np.uint8, np.uint16) and frame is None:
+    colours = parts in (3, 4) and array.dtype in (np.uint8, np.uint16) and frame is None
+    if colours and keep == "one":
         array, notes = luminance(array), ("colours are turned into their luminance",)
-        parts = 1
     array = array.transpose(*range(dim)[::-1], *range(dim, array.ndim))
-    array = one_frame(array, frame, path, kept)
+    if colours and keep != "one" and dim == kept:
+        channels = "colour"
+    else:
+        array, channels = framed(array, frame, path, kept, keep=keep)
+        channels = "vectors" if channels and parts > 1 else channels
     affine = affine_of(spacing[:kept], direction[:kept, :kept], origin[:kept])
-    return Stored(array, affine, warnings=notes + implausible(affine, array.shape))
+    notes += implausible(affine, array.shape)
+    return Stored(array, affine, warnings=notes, channels=channels)
 
 
 def to_sitk(array: np.ndarray, grid: Grid) -> sitk.Image:
-    """A SimpleITK image of (*S) voxels."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+    """A SimpleITK image of (*S) voxels, or of several numbers a voxel, (*S, C)."""
+    vectors = array.ndim > grid.dim
+    order = (*range(grid.dim)[::-1], *range(grid.dim, array.ndim))
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(order)), isVector=vectors)
     spacing, direction, origin = geometry_of(grid)
     image.SetSpacing(spacing.tolist())
     image.SetDirection(direction.ravel().tolist())

@@ -12,7 +12,7 @@ from coincide.files.geometry import Use, choose, geometry, implausible
 from coincide.files.layout import copied
 from coincide.files.lps import shear
 from coincide.files.nifti_extension import malformed
-from coincide.files.stored import Stored
+from coincide.files.stored import Keep, Stored
 from coincide.space.grid import Grid
 
 LARGEST = 32767
@@ -21,13 +21,16 @@ LEVEL = 1
 LONGEST = 540  # bytes of a NIfTI-2 header, extensions apart
 
 
-def read_nifti(found: Contents, *, frame: int | None = None, use: Use = "auto") -> Stored:
+def read_nifti(
+    found: Contents, *, frame: int | None = None, use: Use = "auto", keep: Keep = "one"
+) -> Stored:
     """Decode a NIfTI or Analyze file.
 
     Args:
         found: Its bytes; for a .hdr/.img pair those of either.
         frame: Which volume of a 4-D file.
         use: Which affine to believe.
+        keep: What is wanted of several numbers a voxel.
 
     Raises:
         ValueError: if data are missing, or a choice between volumes is needed.
@@ -46,22 +49,43 @@ def read_nifti(found: Contents, *, frame: int | None = None, use: Use = "auto") 
             f"the header, {max(0, len(data) - offset)} are there; copy or download it again"
         )
     array = np.frombuffer(data, kind, count, offset).reshape(shape, order="F")
-    array, notes = _luminance(array)
-    array = one_frame(array, frame, found.path, 2 if _flat(header) else 3)
+    dim = 2 if _flat(header) else 3
+    array, channels = framed(array, frame, found.path, dim, keep=keep)
+    array, channels, notes = _colours(array, channels, keep, found.path)
     if "sform_code" in header:
         affine, more = choose(geometry(header), use)
         slope, intercept, scaling = _scaling(header)
     else:
         affine, more = _analyze_affine(header, shape)
         slope, intercept, scaling = 1.0, 0.0, ()
-    if array.ndim == 2:
+    if dim == 2:
         affine, flat = _in_plane(affine)
         more += flat
     if "sform_code" in header:
         end = offset if single else len(found.data)
         odd += malformed(found.data, len(header.binaryblock), end, header.endianness)
     warnings = (*found.warnings, *odd, *more, *scaling, *notes)
-    return Stored(array, affine, slope, intercept, warnings)
+    return Stored(array, affine, slope, intercept, warnings, channels)
+
+
+def framed(
+    array: np.ndarray, frame: int | None, path: Path | str, dim: int, *, keep: Keep
+) -> tuple[np.ndarray, str]:
+    """One frame (*S), or all of them (*S, C) where all are wanted; and what the last axis counts.
+
+    Args:
+        array: (*S, ...) voxels.
+        frame: Which frame; None: the only one, or all.
+        path: The file, for messages.
+        dim: Axes of space.
+        keep: What is wanted.
+    """
+    several = array.ndim > dim and max(array.shape[dim:]) > 1
+    if frame is not None or keep != "all" or not several:
+        return one_frame(array, frame, path, dim), ""
+    # NIfTI keeps its fourth axis for time, so that vectors have a fifth
+    kind = "vectors" if array.ndim > dim + 1 and array.shape[dim] == 1 else "frames"
+    return array.reshape(*array.shape[:dim], -1, order="F"), kind
 
 
 def one_frame(array: np.ndarray, frame: int | None, path: Path | str, dim: int) -> np.ndarray:
@@ -212,11 +236,20 @@ def _scaling(header) -> tuple[float, float, tuple[str, ...]]:
     return slope, intercept, ()
 
 
-def _luminance(array: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _colours(
+    array: np.ndarray, channels: str, keep: Keep, path: Path
+) -> tuple[np.ndarray, str, tuple[str, ...]]:
+    """Voxels of colour as channels or as luminance; others as they are."""
     if array.dtype.fields is None:
-        return array, ()
-    grey = luminance(np.stack([array[name] for name in "RGB"], -1))
-    return grey, ("colour voxels (RGB) are turned into their luminance",)
+        return array, channels, ()
+    if channels:
+        raise ValueError(
+            f"{path} has {array.shape[-1]} frames of colours; choose one with frame=N (--frame N)"
+        )
+    colour = np.stack([array[name] for name in array.dtype.names or ()], -1)
+    if keep == "one":
+        return luminance(colour), "", ("colour voxels (RGB) are turned into their luminance",)
+    return colour, "colour", ()
 
 
 def luminance(colour: np.ndarray) -> np.ndarray:
