@@ -11,11 +11,12 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 from nibabel.spatialimages import SpatialImage
 
+from coincide.files.colour import colours, luminance
 from coincide.files.foreign_image import foreign_kind, from_foreign
 from coincide.files.geometry import choose, geometry, implausible
 from coincide.files.itk_image import from_sitk
-from coincide.files.nifti import framed, luminance
-from coincide.files.read import ImageFile, opaque, stored
+from coincide.files.nifti import framed
+from coincide.files.read import ImageFile, opaque, stored, value_type
 from coincide.files.stored import Keep, Stored, intensities, labels
 from coincide.space.image import Image
 
@@ -68,7 +69,7 @@ def as_image(
     image, notes = (labels if whole else intensities)(source)
     if BARE in notes:
         warnings.warn(BARE, UserWarning, stacklevel=2)
-    return ImageFile(image, notes, source.array.dtype)
+    return ImageFile(image, notes, source.array.dtype if whole else value_type(source))
 
 
 def as_stored(
@@ -114,6 +115,7 @@ def _one_of(source: Stored, frame: int | None, keep: Keep, kind: str) -> Stored:
 
 def _from_nibabel(value: SpatialImage, frame: int | None, keep: Keep) -> Stored:
     array, channels = framed(np.asanyarray(value.dataobj), frame, "this image", 3, keep=keep)
+    array, channels, more = colours(array, channels, keep, "this image")
     notes: tuple[str, ...] = ()
     affine = value.affine
     if isinstance(value.header, nib.Nifti1Header):
@@ -124,7 +126,7 @@ def _from_nibabel(value: SpatialImage, frame: int | None, keep: Keep) -> Stored:
     elif affine is None:
         affine, notes = np.eye(4), ("this image has no affine; 1 mm voxels are assumed",)
     affine = np.asarray(affine, np.float64)
-    notes = notes or implausible(affine, array.shape)
+    notes = (notes or implausible(affine, array.shape)) + more
     return Stored(array, affine, warnings=notes, channels=channels)
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from coincide.files.colour import luminance
 from coincide.files.contents import Contents
 from coincide.files.geometry import implausible
 from coincide.files.lps import affine_of, geometry_of
-from coincide.files.nifti import framed, luminance
+from coincide.files.nifti import framed
 from coincide.files.stored import Keep, Stored
 from coincide.space.grid import Grid
 
@@ -20,6 +21,7 @@ READERS = {
     "jpeg": "JPEGImageIO",
     "tiff": "TIFFImageIO",
 }
+QUALITY = 95
 PICTURES = ("png", "jpeg", "tiff")
 
 
@@ -104,7 +106,9 @@ def write_itk(array: np.ndarray, grid: Grid, temporary: Path, *, packed: bool = 
         OSError: if it cannot be written.
     """
     try:
-        sitk.WriteImage(to_sitk(array, grid), str(temporary), packed, compressionLevel=1)
+        # of JPEG this is the quality, of others how long to try
+        level = QUALITY if temporary.suffix.lower() in (".jpg", ".jpeg") else 1
+        sitk.WriteImage(to_sitk(array, grid), str(temporary), packed, compressionLevel=level)
     except RuntimeError as error:
         raise OSError(str(error).strip().splitlines()[-1]) from None
 

@@ -9,7 +9,8 @@ from nibabel.freesurfer.mghformat import MGHHeader
 from coincide.files.contents import Contents
 from coincide.files.geometry import implausible
 from coincide.files.layout import copied
-from coincide.files.nifti import LEVEL, framed
+from coincide.files.nifti import framed
+from coincide.files.nifti_write import LEVEL
 from coincide.files.stored import Keep, Stored
 from coincide.space.grid import Grid
 

@@ -1,23 +1,18 @@
-"""NIfTI-1, NIfTI-2 and Analyze: decoding and encoding."""
+"""NIfTI-1, NIfTI-2 and Analyze: decoding."""
 
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from isal import igzip
-from nibabel.spatialimages import HeaderDataError
 
+from coincide.files.colour import colours
 from coincide.files.contents import Contents, unpacked
 from coincide.files.geometry import Use, choose, geometry, implausible
-from coincide.files.layout import copied
-from coincide.files.lps import shear
 from coincide.files.nifti_extension import malformed
 from coincide.files.stored import Keep, Stored
-from coincide.space.grid import Grid
 
-LARGEST = 32767
 RGB = (128, 2304)
-LEVEL = 1
 LONGEST = 540  # bytes of a NIfTI-2 header, extensions apart
 
 
@@ -51,7 +46,7 @@ def read_nifti(
     array = np.frombuffer(data, kind, count, offset).reshape(shape, order="F")
     dim = 2 if _flat(header) else 3
     array, channels = framed(array, frame, found.path, dim, keep=keep)
-    array, channels, notes = _colours(array, channels, keep, found.path)
+    array, channels, notes = colours(array, channels, keep, found.path)
     if "sform_code" in header:
         affine, more = choose(geometry(header), use)
         slope, intercept, scaling = _scaling(header)
@@ -65,7 +60,9 @@ def read_nifti(
         end = offset if single else len(found.data)
         odd += malformed(found.data, len(header.binaryblock), end, header.endianness)
     warnings = (*found.warnings, *odd, *more, *scaling, *notes)
-    return Stored(array, affine, slope, intercept, warnings, channels)
+    interval = _interval(header) if channels == "frames" else 0.0
+    intent = int(header["intent_code"]) if "intent_code" in header else 0
+    return Stored(array, affine, slope, intercept, warnings, channels, interval, intent)
 
 
 def framed(
@@ -111,52 +108,6 @@ def one_frame(array: np.ndarray, frame: int | None, path: Path | str, dim: int) 
     if not 0 <= frame < flat.shape[-1]:
         raise ValueError(f"{path} has frames 0 to {flat.shape[-1] - 1}; frame {frame} is not there")
     return flat[..., frame]
-
-
-def encode_nifti(array: np.ndarray, grid: Grid, *, packed: bool) -> bytes | memoryview:
-    """The bytes of a NIfTI file; NIfTI-2 if an axis is too long for NIfTI-1.
-
-    sform and qform are both set with code 1, or the sform alone where the axes are not at right
-    angles, which a qform cannot say. The unit is mm.
-
-    Args:
-        array: (*S) or (*S, frames), of the type to be stored.
-        grid: Where the voxels lie.
-        packed: Compress with gzip.
-    """
-    if grid.dim == 2 and array.ndim > 2:
-        array = array[:, :, None]
-    header = header_for(array.shape, array.dtype, grid)
-    return encoded(array, header, packed=packed)
-
-
-def header_for(shape: tuple[int, ...], dtype: np.dtype, grid: Grid) -> nib.Nifti1Header:
-    """A NIfTI header with its geometry set."""
-    header = nib.Nifti2Header() if max(shape) > LARGEST else nib.Nifti1Header()
-    header.set_data_shape(shape)
-    try:
-        header.set_data_dtype(dtype)
-    except HeaderDataError:
-        raise ValueError(f"NIfTI cannot hold {dtype}; use int16, uint8, int32 or float32") from None
-    affine = np.eye(4)
-    affine[: grid.dim, : grid.dim] = grid.affine[:-1, :-1]
-    affine[: grid.dim, 3] = grid.affine[:-1, -1]
-    header.set_sform(affine, 1)
-    header.set_qform(affine, 0 if shear(grid.affine) > 0.01 else 1, strip_shears=True)
-    header.set_xyzt_units("mm", "sec")
-    header.set_slope_inter(1, 0)
-    header["magic"] = header.single_magic
-    header["vox_offset"] = len(header.binaryblock) + 4
-    return header
-
-
-def encoded(array: np.ndarray, header: nib.Nifti1Header, *, packed: bool) -> bytes | memoryview:
-    """Header and voxels in file order, in one block."""
-    start = int(header["vox_offset"])
-    block = np.zeros(start + array.nbytes, np.uint8)
-    block[: start - 4] = np.frombuffer(header.binaryblock, np.uint8)
-    copied(array, block[start:].view(array.dtype).reshape(array.shape, order="F"))
-    return igzip.compress(block.data, LEVEL, mtime=0) if packed else block.data
 
 
 def stored_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
@@ -219,6 +170,15 @@ def _header(found: Contents):
     return header, unpacked(data, pair) if pair.suffix.lower() == ".gz" else data, pair
 
 
+def _interval(header) -> float:
+    """Time from one frame to the next, s; 0 where the header does not say."""
+    if "xyzt_units" not in header:
+        return 0.0
+    unit = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}.get(int(header["xyzt_units"]) & 56, 0.0)
+    value = float(header["pixdim"][4]) * unit
+    return value if np.isfinite(value) and value > 0 else 0.0
+
+
 def _flat(header) -> bool:
     return int(header["dim"][0]) == 2
 
@@ -234,28 +194,6 @@ def _scaling(header) -> tuple[float, float, tuple[str, ...]]:
         note = f"the scaling in the header is slope {slope}, intercept {intercept}; ignored"
         return 1.0, 0.0, (note,)
     return slope, intercept, ()
-
-
-def _colours(
-    array: np.ndarray, channels: str, keep: Keep, path: Path
-) -> tuple[np.ndarray, str, tuple[str, ...]]:
-    """Voxels of colour as channels or as luminance; others as they are."""
-    if array.dtype.fields is None:
-        return array, channels, ()
-    if channels:
-        raise ValueError(
-            f"{path} has {array.shape[-1]} frames of colours; choose one with frame=N (--frame N)"
-        )
-    colour = np.stack([array[name] for name in array.dtype.names or ()], -1)
-    if keep == "one":
-        return luminance(colour), "", ("colour voxels (RGB) are turned into their luminance",)
-    return colour, "colour", ()
-
-
-def luminance(colour: np.ndarray) -> np.ndarray:
-    """Brightness of (..., 3 or 4) red, green, blue, by ITU-R BT.709."""
-    weights = np.array([0.2126, 0.7152, 0.0722], np.float32)
-    return colour[..., :3].astype(np.float32) @ weights
 
 
 def _analyze_affine(header, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -87,7 +87,8 @@ def read_fcsv(text: str, path: Path) -> PointFile:
     Raises:
         ValueError: if it holds no points.
     """
-    said, names, lines = "ras", list(FCSV), text.splitlines()
+    names: list[str] = [*FCSV]
+    said, lines = "ras", text.splitlines()
     where = []
     for n, line in enumerate(lines):
         value = line.partition("=")[2].strip()

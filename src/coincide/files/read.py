@@ -24,7 +24,7 @@ class ImageFile:
         image: Voxels (1, C, *S), C 1 unless colours were asked for, grid, and a mask where voxels
             were not numbers.
         warnings: What was odd and how it was treated, one sentence each.
-        dtype: Number type in the file.
+        dtype: Number type of the values: that of the file, float32 where it scales them.
     """
 
     image: Image
@@ -63,7 +63,7 @@ def load(
     keep = "colour" if colour else "one"
     source = opaque(stored(path, frame=frame, use=use, series=series, keep=keep))
     image, warnings = intensities(source)
-    return ImageFile(image, warnings, source.array.dtype)
+    return ImageFile(image, warnings, value_type(source))
 
 
 def read_image(path: str | Path, *, frame: int | None = None, use: Use = "auto") -> Image:
@@ -81,9 +81,15 @@ def read_labels(
     """Read a label map, int64, every label exact; see `load`.
 
     Raises:
-        ValueError: also if a voxel is not a whole number, or does not fit int64.
+        ValueError: also if a voxel is not a whole number, or does not fit int64, or there are no
+            labels: every voxel is 0.
     """
-    return labels(stored(path, frame=frame, use=use, series=series))[0]
+    image = labels(stored(path, frame=frame, use=use, series=series))[0]
+    if not bool(image.data.any()):
+        raise ValueError(
+            f"{path} holds no labels: every voxel is 0; give the map of the structures, or none"
+        )
+    return image
 
 
 def stored(
@@ -115,6 +121,12 @@ def stored(
     raise ValueError(
         f"{path} is an HDF5 file, not an image; if it holds a transform, use read_transform"
     )
+
+
+def value_type(source: Stored) -> np.dtype:
+    """Number type of the values, which scaling makes of the voxels that are stored."""
+    plain = source.slope == 1 and source.intercept == 0
+    return source.array.dtype if plain else np.dtype(np.float32)
 
 
 def opaque(source: Stored) -> Stored:

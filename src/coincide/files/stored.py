@@ -28,6 +28,8 @@ class Stored:
         warnings: One sentence for each oddity.
         channels: What the last axis of the array counts: `colour`, `frames` or `vectors`; empty:
             nothing, it is of space.
+        interval: Time between frames, s; 0: unknown.
+        intent: Code by which a NIfTI file says what its vectors are; 1007: plain vectors, LPS.
     """
 
     array: np.ndarray
@@ -36,6 +38,8 @@ class Stored:
     intercept: float = 0.0
     warnings: tuple[str, ...] = ()
     channels: str = ""
+    interval: float = 0.0
+    intent: int = 1007
 
     @property
     def grid(self) -> Grid:
@@ -78,6 +82,16 @@ def intensities(stored: Stored) -> tuple[Image, tuple[str, ...]]:
         "infinite; they are set to 0 and masked out"
     )
     return Image(data, grid, good.to(torch.float32)), (*stored.warnings, note)
+
+
+def refuse_nothing(stored: Stored) -> None:
+    """Refuse an image of which no voxel is a number.
+
+    Raises:
+        ValueError: if every voxel is NaN or infinite.
+    """
+    if stored.array.dtype.kind == "f" and not bool(np.isfinite(stored.array).any()):
+        raise ValueError("the image holds no numbers: every voxel is NaN or infinite")
 
 
 def labels(stored: Stored) -> tuple[Image, tuple[str, ...]]:
