@@ -36,6 +36,8 @@ LAYERS = (
     ("similarities", "penalties"),
     ("files",),
     ("synthetic",),
+    ("tiles", "route", "destination"),
+    ("warp",),
     ("foreground",),
     ("way",),
     ("search",),

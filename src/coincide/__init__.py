@@ -28,6 +28,7 @@ try:
     from coincide.scores.evaluate import evaluate
     from coincide.space.grid import Grid
     from coincide.space.image import Image
+    from coincide.warp import warp
 finally:
     if _COLLECTING:
         gc.enable()
@@ -49,6 +50,7 @@ __all__ = [
     "read_transform",
     "register",
     "save",
+    "warp",
     "write_image",
     "write_report",
     "write_transform",

@@ -43,8 +43,10 @@ def test_arrays():
         found = as_image(value, affine=AFFINE)
         np.testing.assert_array_equal(found.image.numpy(), ARRAY)
         np.testing.assert_array_equal(found.image.grid.affine, AFFINE)
-    assert "1 mm" in as_image(ARRAY).warnings[0]
-    assert as_image(ARRAY[0]).image.dim == 2
+    with pytest.warns(UserWarning, match="voxels of 1 mm"):
+        assert "1 mm" in as_image(ARRAY).warnings[0]
+    with pytest.warns(UserWarning, match="voxels of 1 mm"):
+        assert as_image(ARRAY[0]).image.dim == 2
     whole = as_image(ARRAY, affine=AFFINE, whole=True)
     assert whole.image.data.dtype == torch.int64
     assert whole.dtype == np.int16

@@ -5,8 +5,11 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from dicom_files import SPACING, STEP, TURN, plane, write
 
+from coincide.cli.main import main
+from coincide.files.accept import as_image
 from coincide.files.dicom import read_series
-from coincide.files.read import load
+from coincide.files.read import load, stored
+from coincide.files.write import write_image
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -117,3 +120,97 @@ def test_one_slice_and_no_slice(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no DICOM files"):
         load(tmp_path / "empty")
+
+
+def test_one_file_stands_for_its_series(tmp_path):
+    folder = series(tmp_path / "s")
+    write(folder, "other.dcm", 9, series="1.2.9")
+    (folder / "notes.txt").write_text("not DICOM")
+    path = sorted(folder.glob("0*.dcm"))[1]
+    found = load(path)
+    expected = load(folder, series="1.2.3").image
+    np.testing.assert_array_equal(found.image.numpy(), expected.numpy())
+    assert found.image.grid == expected.grid
+    (note,) = found.warnings
+    assert "one of 4 slices of a series (a test); the whole series in" in note
+    with pytest.raises(ValueError, match=r"is of the series 1\.2\.3, not 1\.2\.9"):
+        load(path, series="1.2.9")
+
+
+def test_a_file_with_gaps_in_its_series_is_refused_like_the_folder(tmp_path):
+    folder = series(tmp_path / "s", [0, 1, 2, 4, 5])
+    with pytest.raises(ValueError, match="missing slices"):
+        load(next(folder.iterdir()))
+
+
+@pytest.fixture
+def study(tmp_path):
+    """STUDY/SERIES folders, a report and a DICOMDIR among them."""
+    place = tmp_path / "study"
+    for name, uid, numbers in (("t1", "1.2.3", range(4)), ("t2", "1.2.9", range(3))):
+        for number in numbers:
+            (place / "day 1" / name).mkdir(parents=True, exist_ok=True)
+            write(place / "day 1" / name, f"{number}.dcm", number, uid, SeriesDescription=name)
+    (place / "day 1" / "report.dcm").write_bytes(bytes(128) + b"DICM" + b"a report")
+    (place / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    return place
+
+
+def test_the_only_series_of_nested_folders_is_read(study):
+    for path in (study / "day 1" / "t2").iterdir():
+        path.unlink()
+    found = load(study)
+    assert found.image.grid.shape == (6, 5, 4)
+    assert any("1 DICOM files hold no image (day 1/report.dcm)" in note for note in found.warnings)
+
+
+def test_several_series_of_nested_folders_are_listed(study, tmp_path):
+    listed = r"2 series: 1\.2\.3 \(4 files, t1, in day 1/t1\); 1\.2\.9 \(3 files, t2, in day 1/t2\)"
+    with pytest.raises(ValueError, match=listed + ".*--series UID"):
+        load(study)
+    assert load(study, series="1.2.9").image.grid.shape == (6, 5, 3)
+    assert as_image(study, series="1.2.9").image.grid.shape == (6, 5, 3)
+    with pytest.raises(ValueError, match=r"no series 7; it holds 1\.2\.3"):
+        load(study, series="7")
+    write_image(load(study, series="1.2.3").image, tmp_path / "a.nii")
+    with pytest.raises(ValueError, match="has no DICOM series"):
+        load(tmp_path / "a.nii", series="7")
+
+
+def test_commands_take_a_series(study, tmp_path, capsys):
+    for command, more in (("convert", ()), ("warp", ("--spacing", "2", "--out"))):
+        out = str(tmp_path / f"{command}.nii")
+        with pytest.raises(SystemExit):
+            main([command, str(study), *more, out])
+        assert "--series UID" in capsys.readouterr().err
+        main([command, str(study), *more, out, "--series", "1.2.9"])
+        assert load(out).image.numpy().any()
+    main(["inspect", str(study)])
+    said = capsys.readouterr().out
+    assert "2 DICOM series" in said
+    assert "series 1.2.9 (3 files, t2, in day 1/t2)" in said
+    main(["inspect", str(study), "--series", "1.2.9"])
+    assert "6 x 5 x 3 voxels" in capsys.readouterr().out
+
+
+def test_a_folder_without_images_says_so(tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "a.dcm").write_bytes(bytes(128) + b"DICM" + b"a report")
+    with pytest.raises(ValueError, match="cannot be read as a DICOM image"):
+        load(tmp_path)
+
+
+def test_every_volume_is_kept_where_all_are_wanted(tmp_path):
+    folder = tmp_path / "s"
+    for echo in range(2):
+        for number in range(3):
+            values = plane(number) + 1000 * echo
+            write(folder, f"{echo}{number}.dcm", number, EchoTime=str(10 + echo), pixels=values)
+    found = stored(folder, keep="all")
+    assert (found.array.shape, found.channels) == ((6, 5, 3, 2), "frames")
+    for frame in range(2):
+        one = load(folder, frame=frame).image
+        np.testing.assert_array_equal(found.array[..., frame], one.numpy())
+    path = folder / "11.dcm"
+    assert any("the one with 11.dcm is read, 1" in note for note in load(path).warnings)
+    np.testing.assert_array_equal(load(path).image.numpy(), load(folder, frame=1).image.numpy())

@@ -160,9 +160,10 @@ def test_colour_slices_are_refused_by_name(tmp_path):
 
 def test_convert_writes_the_volume_that_is_chosen(tmp_path, capsys):
     folder = series(tmp_path / "s", 2, CASES["echo time"])
-    with pytest.raises(SystemExit):
-        main(["convert", str(folder), str(tmp_path / "a.nii")])
-    assert "--frame N" in capsys.readouterr().err
+    main(["convert", str(folder), str(tmp_path / "all.nii")])
+    both = load(tmp_path / "all.nii", frame=1).image.numpy()
+    np.testing.assert_array_equal(both, load(folder, frame=1).image.numpy())
+    assert load(tmp_path / "all.nii", frame=0).image.grid == load(folder, frame=0).image.grid
     main(["convert", str(folder), str(tmp_path / "a.nii"), "--frame", "1"])
     expected = load(folder, frame=1).image.numpy()
     np.testing.assert_array_equal(load(tmp_path / "a.nii").image.numpy(), expected)

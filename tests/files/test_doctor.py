@@ -1,9 +1,12 @@
 """The doctor names what is odd and what each choice would mean."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from test_bad_images import saved
 
+from coincide.cli.main import main
 from coincide.files.doctor import inspect, report
 from coincide.files.write import write_image
 from coincide.space.image import Image
@@ -64,3 +67,50 @@ def test_a_file_that_cannot_be_read_is_a_finding(tmp_path):
     (tmp_path / "a.nii").write_bytes(b"")
     (finding,) = inspect(tmp_path / "a.nii")
     assert "empty" in finding.effect
+    assert finding.failed
+
+
+def inspected(capsys, *paths):
+    """Exit code and what is said on both streams."""
+    code = 0
+    try:
+        main(["inspect", *map(str, paths)])
+    except SystemExit as stopped:
+        code = stopped.code
+    found = capsys.readouterr()
+    return code, found.out, found.err
+
+
+def test_what_cannot_be_read_ends_with_1_and_the_others_are_looked_at(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    saved(tmp_path / "a.nii")
+    good = tmp_path / "a.nii"
+    assert inspected(capsys, good)[0] == 0
+    for bad in (tmp_path / "empty", tmp_path / "none.nii"):
+        code, said, error = inspected(capsys, bad, good)
+        assert code == 1
+        assert "6 x 7 x 8 voxels" in said
+        assert "cannot be read" in said
+        assert error == f"coincide: 1 of 2 cannot be read: {bad}\n"
+    assert "no image given" in inspected(capsys)[2]
+
+
+def test_a_folder_that_may_not_be_read_ends_with_1(tmp_path, capsys, monkeypatch):
+    def locked(_self):
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(Path, "iterdir", locked)
+    code, said, _ = inspected(capsys, tmp_path)
+    assert code == 1
+    assert "Permission denied" in said
+
+
+def test_an_image_without_numbers_ends_with_1(tmp_path, capsys):
+    array = np.full((5, 5, 5), np.nan, np.float32)
+    write_image(Image.from_array(array), tmp_path / "n.nii")
+    code, said, _ = inspected(capsys, tmp_path / "n.nii")
+    assert code == 1
+    assert "every voxel is NaN" in said
+    with pytest.raises(SystemExit):
+        main(["convert", str(tmp_path / "n.nii"), str(tmp_path / "c.nii")])
+    assert not (tmp_path / "c.nii").exists()

@@ -8,6 +8,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 import torch
 
+from coincide.files.nifti_write import write_nifti
 from coincide.files.read import load, read_image, read_labels
 from coincide.files.write import write_image
 from coincide.space.grid import Grid
@@ -244,3 +245,20 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path):
     flat = Image(torch.rand(1, 3, 4, 5), Grid((4, 5), np.eye(3)))
     write_image(flat, tmp_path / "b.nii.gz")
     assert nib.load(tmp_path / "b.nii.gz").shape == (4, 5, 1, 3)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("shape", [(9, 8, 7), (9, 8), (9, 8, 7, 3), (9, 8, 7, 1, 3)])
+def test_a_large_nifti_is_written_in_parts_and_is_the_same(tmp_path, monkeypatch, name, shape):
+    array = np.random.default_rng(0).integers(-99, 99, shape).astype(np.int16)
+    grid = Grid(shape[:3], np.diag([-2.0, 2, 3, 1]) if len(shape) > 2 else np.eye(3))
+    for part, once in (("whole", 1 << 26), ("parts", 0)):
+        monkeypatch.setattr("coincide.files.nifti_write.ONCE", once)
+        monkeypatch.setattr("coincide.files.nifti_write.CHUNK", 300)
+        (tmp_path / part).mkdir()
+        write_nifti(tmp_path / part / name, array, grid, packed=name.endswith("gz"), interval=2.5)
+    one, other = (nib.load(tmp_path / part / name) for part in ("whole", "parts"))
+    np.testing.assert_array_equal(np.asarray(other.dataobj).reshape(shape), array)
+    assert one.header == other.header
+    if name == "a.nii":
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()

@@ -65,8 +65,8 @@ def _beside(result: Registration, names: Path | None, numbers: Path | None) -> B
         return read(Path(settings[key]))
 
     fixed, moving = kept("fixed_labels", read_labels), kept("moving_labels", read_labels)
-    first = kept("fixed_points", lambda path: read_points(path, grid=result.fixed.grid))
-    second = kept("moving_points", lambda path: read_points(path, grid=result.moving.grid))
+    first = kept("fixed_points", lambda path: read_points(path, image=result.fixed))
+    second = kept("moving_points", lambda path: read_points(path, image=result.moving))
     if fixed is None or moving is None:
         fixed = moving = None
     if first is None or second is None:

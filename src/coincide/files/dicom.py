@@ -1,7 +1,7 @@
 """DICOM: one series of slices in a folder, or one file, as one volume."""
 
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,12 @@ import SimpleITK as sitk  # noqa: N813
 from coincide.files.contents import Contents
 from coincide.files.dicom_enhanced import frame_pixels, frames_of, is_enhanced
 from coincide.files.dicom_mosaic import read_mosaic
-from coincide.files.dicom_slice import Slice, pixels, slice_of
+from coincide.files.dicom_series import series_files
+from coincide.files.dicom_slice import Slice, pixels
 from coincide.files.dicom_volumes import Volume, listing, names, separate, volumes_of
 from coincide.files.itk_image import from_sitk
 from coincide.files.lps import affine_of
-from coincide.files.stored import Stored
+from coincide.files.stored import Keep, Stored
 
 TOLERANCE = 0.01
 
@@ -24,15 +25,23 @@ def is_dicom(found: Contents) -> bool:
     return found.kind == "dicom"
 
 
-def read_series(path: str | Path, *, series: str | None = None, frame: int | None = None) -> Stored:
+def read_series(
+    path: str | Path,
+    *,
+    series: str | None = None,
+    frame: int | None = None,
+    keep: Keep = "one",
+) -> Stored:
     """Read the slices of one volume, sorted along their normal, rescaled to true intensities.
 
     Mosaics of Siemens' are taken apart, and the frames of enhanced DICOM put where they belong.
 
     Args:
-        path: Folder, or one file with all frames.
+        path: Folder, also of folders; one file with all frames, or any file of a series, whose
+            others lie beside it.
         series: Series instance UID, needed where the folder holds several.
         frame: Which volume of a series that has several, such as time points or echoes, from 0.
+        keep: `all` volumes, as frames, or `one`.
 
     Raises:
         ValueError: for mixed series, missing, doubled or uneven slices, slices that differ in
@@ -40,8 +49,13 @@ def read_series(path: str | Path, *, series: str | None = None, frame: int | Non
             would work.
     """
     path = Path(path)
-    found = volumes(path, series=series)
-    if frame is None and len(found) > 1:
+    files, notes = series_files(path, series)
+    found = _volumes(files)
+    if frame is None and len(found) > 1 and path.is_file() and len(files) > 1:
+        # the file stands for the volume that it is a slice of
+        frame = next(n for n, v in enumerate(found) if path in [one.path for one in v.slices])
+        notes = (*notes, f"of {len(found)} volumes the one with {path.name} is read, {frame}")
+    if frame is None and len(found) > 1 and keep != "all":
         raise ValueError(
             f"{path} holds {len(found)} volumes: {listing(found)}; choose one of 0 to "
             f"{len(found) - 1} with frame=N (--frame N)"
@@ -52,33 +66,25 @@ def read_series(path: str | Path, *, series: str | None = None, frame: int | Non
             if len(found) > 1
             else f"{path} has one volume, number 0; volume {frame} does not exist"
         )
-    slices = found[frame or 0].slices
-    first = slices[0]
-    if first.mosaic:
-        return read_mosaic(first)
-    plain = first.placed and first.samples == 1 and first.shape[2:] in ((), (1,))
-    if len(slices) == 1 and not plain:
-        return _single(first.path)
-    stored, most = _stacked(slices), max(len(volume.slices) for volume in found)
-    if len(slices) == most:
-        return stored
-    note = f"volume {frame} has {len(slices)} slices, others of the series have {most}"
-    return stored.warned(f"{note}: some may be missing")
+    if frame is None and len(found) > 1:
+        return _all(found, path).warned(*notes)
+    return _one(found, frame or 0, keep).warned(*notes)
 
 
 def volumes(path: str | Path, *, series: str | None = None) -> list[Volume]:
     """The volumes of one series, in the order in which they were taken; `frame` counts them.
 
     Args:
-        path: Folder, or one file with all frames.
+        path: As for `read_series`.
         series: Series instance UID, needed where the folder holds several.
 
     Raises:
         ValueError: as `read_series`.
     """
-    path = Path(path)
-    files = [slice_of(file) for file in (_files(path) if path.is_dir() else [path])]
-    files = _of_series(files, series, path) if path.is_dir() else files
+    return _volumes(series_files(Path(path), series)[0])
+
+
+def _volumes(files: list[Slice]) -> list[Volume]:
     if len(files) == 1 and not is_enhanced(files[0]):
         return [Volume((files[0],))]
     slices = [one for file in files for one in (frames_of(file) if is_enhanced(file) else [file])]
@@ -88,41 +94,35 @@ def volumes(path: str | Path, *, series: str | None = None) -> list[Volume]:
     return volumes_of(slices)
 
 
-def _files(folder: Path) -> list[Path]:
-    files = sorted(
-        p for p in folder.iterdir() if p.is_file() and p.name != "DICOMDIR" and _looks_dicom(p)
-    )
-    if not files:
-        raise ValueError(
-            f"{folder} holds no DICOM files; give an image file, or the folder of one series"
-        )
-    return files
+def _one(found: list[Volume], frame: int, keep: Keep) -> Stored:
+    slices = found[frame].slices
+    first = slices[0]
+    if first.mosaic:
+        return read_mosaic(first)
+    plain = first.placed and first.samples == 1 and first.shape[2:] in ((), (1,))
+    if len(slices) == 1 and not plain:
+        return _single(first.path, keep)
+    stored, most = _stacked(slices), max(len(volume.slices) for volume in found)
+    if len(slices) == most:
+        return stored
+    note = f"volume {frame} has {len(slices)} slices, others of the series have {most}"
+    return stored.warned(f"{note}: some may be missing")
 
 
-def _looks_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        # the standard puts these letters behind 128 bytes that may be anything
-        return file.read(132)[128:] == b"DICM"
-
-
-def _of_series(slices: list[Slice], series: str | None, folder: Path) -> list[Slice]:
-    groups: dict[str, list[Slice]] = defaultdict(list)
-    for one in slices:
-        groups[one.series].append(one)
-    said = "; ".join(
-        f"{uid} ({len(group)} files, {group[0].description or 'no description'})"
-        for uid, group in groups.items()
-    )
-    if series is not None:
-        if series not in groups:
-            raise ValueError(f"{folder} holds no series {series}; it holds {said}")
-        return groups[series]
-    if len(groups) > 1:
-        raise ValueError(
-            f"{folder} holds {len(groups)} series: {said}; choose one with series=UID "
-            "(--series UID)"
-        )
-    return slices
+def _all(found: list[Volume], path: Path) -> Stored:
+    """Every volume of a series as a frame."""
+    each = [_one(found, frame, "one") for frame in range(len(found))]
+    first = each[0]
+    for n, one in enumerate(each):
+        if one.array.shape != first.array.shape or not np.allclose(
+            one.affine, first.affine, atol=1e-3
+        ):
+            raise ValueError(
+                f"volumes 0 and {n} of {path} lie on different grids; choose one of 0 to "
+                f"{len(found) - 1} with frame=N (--frame N)"
+            )
+    array = np.stack([one.array for one in each], -1)
+    return replace(first, array=array, channels="frames")
 
 
 def _alike(slices: Sequence[Slice]) -> None:
@@ -215,10 +215,10 @@ def _even(slices: Sequence[Slice]) -> float:
     return float(np.linalg.norm(slices[-1].position - slices[0].position) / (len(slices) - 1))
 
 
-def _single(path: Path) -> Stored:
+def _single(path: Path, keep: Keep) -> Stored:
     image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
-    stored = from_sitk(image, path=path)
-    frames = stored.array.shape[-1] if stored.array.ndim == 3 else 1
+    stored = from_sitk(image, path=path, keep=keep)
+    frames = stored.grid.shape[-1] if stored.grid.dim == 3 else 1
     if frames == 1:
         return stored.warned("one DICOM slice; give the folder to read the whole series")
     return stored.warned(f"{frames} frames of one DICOM file are taken as evenly spaced slices")

@@ -9,11 +9,12 @@ from nibabel.orientations import aff2axcodes
 
 from coincide.files.contents import contents
 from coincide.files.dicom import volumes
+from coincide.files.dicom_series import Series, series_in
 from coincide.files.geometry import NAMES, Geometry, geometry
 from coincide.files.lps import apart, shear, unsheared
 from coincide.files.nifti import parse
 from coincide.files.read import stored
-from coincide.files.stored import Stored, intensities
+from coincide.files.stored import Stored, intensities, refuse_nothing
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 
@@ -26,35 +27,45 @@ class Finding:
         what: What was found.
         effect: What it means, in mm where it moves anything.
         choice: What is done, and how to choose otherwise; empty where there is nothing to choose.
+        failed: Whether no image could be read.
     """
 
     what: str
     effect: str = ""
     choice: str = ""
+    failed: bool = False
 
     def __str__(self) -> str:
         return "\n    ".join(part for part in (self.what, self.effect, self.choice) if part)
 
 
-def inspect(path: str | Path) -> tuple[Finding, ...]:
+def inspect(path: str | Path, *, series: str | None = None) -> tuple[Finding, ...]:
     """Examine an image file; a file that cannot be read is a finding, not an error.
 
     Args:
-        path: File, or folder of DICOM slices.
+        path: File, or folder of DICOM slices, or of such folders.
+        series: UID of the DICOM series, where a folder holds several.
 
     Returns:
-        Findings: first what it is, then where its voxels are, then what they hold.
+        Findings: first what it is, then where its voxels are, then what they hold. Of a folder
+        with several DICOM series of which none is chosen, what they are.
     """
     path = Path(path)
     try:
+        if path.is_dir() and series is None:
+            several, _ = series_in(path)
+            if len(several) > 1:
+                return _listed(path, several)
         found = None if path.is_dir() else contents(path)
         header = parse(found.data) if found and found.kind == "nifti" else None
-        several = volumes(path) if found is None or found.kind == "dicom" else []
+        dicom = found is None or found.kind == "dicom"
+        several = volumes(path, series=series) if dicom else []
         frames = len(several) or _frames(header)
-        source = stored(path, frame=0 if frames > 1 else None)
+        source = stored(path, frame=0 if frames > 1 else None, series=series)
+        refuse_nothing(source)
         image, warnings = intensities(source)
     except (ValueError, OSError) as error:
-        return (Finding(f"{path} cannot be read", str(error)),)
+        return (Finding(f"{path} cannot be read", str(error), failed=True),)
     what = "a DICOM series" if found is None else found.kind
     packed = ", gzip-compressed" if found and found.packed else ""
     findings = [Finding(f"{path}: {what}{packed}, {source.array.dtype}")]
@@ -71,6 +82,13 @@ def inspect(path: str | Path) -> tuple[Finding, ...]:
     said = " ".join(str(finding) for finding in findings)
     findings.extend(Finding(note) for note in warnings if _new(note, said))
     return tuple(findings)
+
+
+def _listed(path: Path, several: list[Series]) -> tuple[Finding, ...]:
+    first = Finding(
+        f"{path}: {len(several)} DICOM series", choice="choose one with --series UID (series=UID)"
+    )
+    return first, *(Finding(f"series {one}") for one in several)
 
 
 def report(findings: tuple[Finding, ...]) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from coincide.files.atomic import atomic, suffixes
 from coincide.files.contents import contents
+from coincide.files.flirt import is_flirt
 from coincide.files.itk_field import field_nifti, read_field
 from coincide.files.itk_foreign import transform_of
 from coincide.files.itk_h5 import read_h5, write_h5
@@ -87,6 +88,13 @@ def read_transform(path: str | Path, *, frame: int | None = None) -> Transform:
     suffix = suffixes(path).lower()
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
+    if is_flirt(path):
+        raise ValueError(
+            f"{path} is a matrix of FSL's FLIRT, which means something only beside the two images "
+            f"it is of; convert it: coincide convert {path.name} {path.stem}.tfm --on FIXED "
+            "--moving MOVING, with what FLIRT was given as -ref and -in; alone, it is also taken "
+            "by coincide warp MOVING MATRIX --on FIXED"
+        )
     if suffix in HDF5:
         members = read_h5(path, frame)
     elif suffix in TEXT:

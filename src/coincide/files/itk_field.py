@@ -10,7 +10,8 @@ from coincide.files.contents import Contents
 from coincide.files.geometry import choose, geometry
 from coincide.files.itk_member import displacement_of, vectors_of
 from coincide.files.lps import affine_of, flip
-from coincide.files.nifti import encoded, first_voxel, header_for, parse
+from coincide.files.nifti import first_voxel, parse
+from coincide.files.nifti_write import encoded, header_for
 from coincide.space.grid import Grid
 from coincide.transforms.displacement import Displacement
 

@@ -9,8 +9,9 @@ from nibabel.freesurfer.mghformat import MGHHeader
 from coincide.files.contents import Contents
 from coincide.files.geometry import implausible
 from coincide.files.layout import copied
-from coincide.files.nifti import LEVEL, one_frame
-from coincide.files.stored import Stored
+from coincide.files.nifti import framed
+from coincide.files.nifti_write import LEVEL
+from coincide.files.stored import Keep, Stored
 from coincide.space.grid import Grid
 
 START = 284
@@ -18,7 +19,7 @@ KINDS = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2"}
 CODES = {np.dtype(kind).newbyteorder("="): code for code, kind in KINDS.items()}
 
 
-def read_mgh(found: Contents, *, frame: int | None = None) -> Stored:
+def read_mgh(found: Contents, *, frame: int | None = None, keep: Keep = "one") -> Stored:
     """Decode an MGH volume, whose bytes are big-endian.
 
     Raises:
@@ -36,7 +37,8 @@ def read_mgh(found: Contents, *, frame: int | None = None) -> Stored:
         notes.append("the header does not say where the image is; FreeSurfer's coronal default")
     affine = np.asarray(header.get_affine(), np.float64)
     notes.extend(implausible(affine, shape))
-    return Stored(one_frame(array, frame, found.path, 3), affine, warnings=tuple(notes))
+    array, channels = framed(array, frame, found.path, 3, keep=keep)
+    return Stored(array, affine, warnings=tuple(notes), channels=channels)
 
 
 def encode_mgh(array: np.ndarray, grid: Grid) -> bytes:

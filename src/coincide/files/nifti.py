@@ -1,33 +1,31 @@
-"""NIfTI-1, NIfTI-2 and Analyze: decoding and encoding."""
+"""NIfTI-1, NIfTI-2 and Analyze: decoding."""
 
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from isal import igzip
-from nibabel.spatialimages import HeaderDataError
 
+from coincide.files.colour import colours
 from coincide.files.contents import Contents, unpacked
 from coincide.files.geometry import Use, choose, geometry, implausible
-from coincide.files.layout import copied
-from coincide.files.lps import shear
 from coincide.files.nifti_extension import malformed
-from coincide.files.stored import Stored
-from coincide.space.grid import Grid
+from coincide.files.stored import Keep, Stored
 
-LARGEST = 32767
 RGB = (128, 2304)
-LEVEL = 1
 LONGEST = 540  # bytes of a NIfTI-2 header, extensions apart
 
 
-def read_nifti(found: Contents, *, frame: int | None = None, use: Use = "auto") -> Stored:
+def read_nifti(
+    found: Contents, *, frame: int | None = None, use: Use = "auto", keep: Keep = "one"
+) -> Stored:
     """Decode a NIfTI or Analyze file.
 
     Args:
         found: Its bytes; for a .hdr/.img pair those of either.
         frame: Which volume of a 4-D file.
         use: Which affine to believe.
+        keep: What is wanted of several numbers a voxel.
 
     Raises:
         ValueError: if data are missing, or a choice between volumes is needed.
@@ -46,22 +44,45 @@ def read_nifti(found: Contents, *, frame: int | None = None, use: Use = "auto") 
             f"the header, {max(0, len(data) - offset)} are there; copy or download it again"
         )
     array = np.frombuffer(data, kind, count, offset).reshape(shape, order="F")
-    array, notes = _luminance(array)
-    array = one_frame(array, frame, found.path, 2 if _flat(header) else 3)
+    dim = 2 if _flat(header) else 3
+    array, channels = framed(array, frame, found.path, dim, keep=keep)
+    array, channels, notes = colours(array, channels, keep, found.path)
     if "sform_code" in header:
         affine, more = choose(geometry(header), use)
         slope, intercept, scaling = _scaling(header)
     else:
         affine, more = _analyze_affine(header, shape)
         slope, intercept, scaling = 1.0, 0.0, ()
-    if array.ndim == 2:
+    if dim == 2:
         affine, flat = _in_plane(affine)
         more += flat
     if "sform_code" in header:
         end = offset if single else len(found.data)
         odd += malformed(found.data, len(header.binaryblock), end, header.endianness)
     warnings = (*found.warnings, *odd, *more, *scaling, *notes)
-    return Stored(array, affine, slope, intercept, warnings)
+    interval = _interval(header) if channels == "frames" else 0.0
+    intent = int(header["intent_code"]) if "intent_code" in header else 0
+    return Stored(array, affine, slope, intercept, warnings, channels, interval, intent)
+
+
+def framed(
+    array: np.ndarray, frame: int | None, path: Path | str, dim: int, *, keep: Keep
+) -> tuple[np.ndarray, str]:
+    """One frame (*S), or all of them (*S, C) where all are wanted; and what the last axis counts.
+
+    Args:
+        array: (*S, ...) voxels.
+        frame: Which frame; None: the only one, or all.
+        path: The file, for messages.
+        dim: Axes of space.
+        keep: What is wanted.
+    """
+    several = array.ndim > dim and max(array.shape[dim:]) > 1
+    if frame is not None or keep != "all" or not several:
+        return one_frame(array, frame, path, dim), ""
+    # NIfTI keeps its fourth axis for time, so that vectors have a fifth
+    kind = "vectors" if array.ndim > dim + 1 and array.shape[dim] == 1 else "frames"
+    return array.reshape(*array.shape[:dim], -1, order="F"), kind
 
 
 def one_frame(array: np.ndarray, frame: int | None, path: Path | str, dim: int) -> np.ndarray:
@@ -89,55 +110,6 @@ def one_frame(array: np.ndarray, frame: int | None, path: Path | str, dim: int) 
     if not 0 <= frame < flat.shape[-1]:
         raise ValueError(f"{path} has frames 0 to {flat.shape[-1] - 1}; frame {frame} is not there")
     return flat[..., frame]
-
-
-def encode_nifti(array: np.ndarray, grid: Grid, *, packed: bool) -> bytes | memoryview:
-    """The bytes of a NIfTI file; NIfTI-2 if an axis is too long for NIfTI-1.
-
-    sform and qform are both set with code 1, or the sform alone where the axes are not at right
-    angles, which a qform cannot say. The unit is mm.
-
-    Args:
-        array: (*S) or (*S, frames), of the type to be stored.
-        grid: Where the voxels lie.
-        packed: Compress with gzip.
-    """
-    if grid.dim == 2 and array.ndim > 2:
-        array = array[:, :, None]
-    header = header_for(array.shape, array.dtype, grid)
-    return encoded(array, header, packed=packed)
-
-
-def header_for(shape: tuple[int, ...], dtype: np.dtype, grid: Grid) -> nib.Nifti1Header:
-    """A NIfTI header with its geometry set."""
-    header = nib.Nifti2Header() if max(shape) > LARGEST else nib.Nifti1Header()
-    header.set_data_shape(shape)
-    try:
-        header.set_data_dtype(dtype)
-    except HeaderDataError:
-        raise ValueError(f"NIfTI cannot hold {dtype}; use int16, uint8, int32 or float32") from None
-    affine = np.eye(4)
-    affine[: grid.dim, : grid.dim] = grid.affine[:-1, :-1]
-    affine[: grid.dim, 3] = grid.affine[:-1, -1]
-    header.set_sform(affine, 1)
-    header.set_qform(affine, 0 if shear(grid.affine) > 0.01 else 1, strip_shears=True)
-    header.set_xyzt_units("mm", "sec")
-    header.set_slope_inter(1, 0)
-    header["magic"] = header.single_magic
-    # four bytes behind the header say whether extensions follow
-    header["vox_offset"] = len(header.binaryblock) + 4
-    return header
-
-
-def encoded(array: np.ndarray, header: nib.Nifti1Header, *, packed: bool) -> bytes | memoryview:
-    """Header and voxels in file order, in one block."""
-    start = int(header["vox_offset"])
-    block = np.zeros(start + array.nbytes, np.uint8)
-    # the four bytes behind the header stay zero: no extensions follow
-    block[: start - 4] = np.frombuffer(header.binaryblock, np.uint8)
-    copied(array, block[start:].view(array.dtype).reshape(array.shape, order="F"))
-    # no time of day in the file: the same image gives the same bytes
-    return igzip.compress(block.data, LEVEL, mtime=0) if packed else block.data
 
 
 def stored_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
@@ -201,6 +173,15 @@ def _header(found: Contents):
     return header, unpacked(data, pair) if pair.suffix.lower() == ".gz" else data, pair
 
 
+def _interval(header) -> float:
+    """Time from one frame to the next, s; 0 where the header does not say."""
+    if "xyzt_units" not in header:
+        return 0.0
+    unit = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}.get(int(header["xyzt_units"]) & 56, 0.0)
+    value = float(header["pixdim"][4]) * unit
+    return value if np.isfinite(value) and value > 0 else 0.0
+
+
 def _flat(header) -> bool:
     return int(header["dim"][0]) == 2
 
@@ -217,19 +198,6 @@ def _scaling(header) -> tuple[float, float, tuple[str, ...]]:
         note = f"the scaling in the header is slope {slope}, intercept {intercept}; ignored"
         return 1.0, 0.0, (note,)
     return slope, intercept, ()
-
-
-def _luminance(array: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    if array.dtype.fields is None:
-        return array, ()
-    grey = luminance(np.stack([array[name] for name in "RGB"], -1))
-    return grey, ("colour voxels (RGB) are turned into their luminance",)
-
-
-def luminance(colour: np.ndarray) -> np.ndarray:
-    """Brightness of (..., 3 or 4) red, green, blue, by ITU-R BT.709."""
-    weights = np.array([0.2126, 0.7152, 0.0722], np.float32)
-    return colour[..., :3].astype(np.float32) @ weights
 
 
 def _analyze_affine(header, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[str, ...]]:

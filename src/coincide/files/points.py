@@ -1,8 +1,7 @@
-"""Points: landmarks in CSV tables and in the files of 3D Slicer and transformix."""
+"""Points: landmarks in tables and in the files of 3D Slicer, ANTs and transformix."""
 
-import csv
-import json
-from io import StringIO
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -10,67 +9,129 @@ import numpy as np
 
 from coincide.files.atomic import atomic
 from coincide.files.lps import flip
+from coincide.files.point_file import PointFile, known_as
+from coincide.files.point_slicer import (
+    FCSV,
+    TEXT,
+    TRUTH,
+    fcsv_of,
+    markups_of,
+    read_fcsv,
+    read_markups,
+)
+from coincide.files.point_table import read_table, table_of
+from coincide.files.point_transformix import first_word, read_transformix, transformix_of
+from coincide.files.point_world import Where, named_world, outside, placed, unplaced, world_of
+from coincide.files.read import load
 from coincide.space.grid import Grid
+from coincide.space.image import Image
 
 World = Literal["ras", "lps"]
+TABLES = (".csv", ".tsv", ".txt")
+SUFFIXES = (*TABLES, ".fcsv", ".json", ".pts")
+
+
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """Landmarks in RAS, and the file they came from.
+
+    Args:
+        points: (P, D) float64, RAS+ mm.
+        world: What the numbers in the file were taken as: `ras`, `lps` or `pixel`.
+        file: Everything that stood beside them.
+        warnings: What may be wrong, one sentence each.
+    """
+
+    points: np.ndarray
+    world: str
+    file: PointFile
+    warnings: tuple[str, ...] = ()
 
 
 def read_points(
-    path: str | Path, *, world: World | None = None, grid: Grid | None = None
+    path: str | Path, *, world: str = "auto", image: Image | Grid | str | Path | None = None
 ) -> np.ndarray:
     """Read landmarks.
 
-    | file | world |
+    | file | world of its numbers |
     |---|---|
-    | `.csv` with columns x, y[, z] | RAS; LPS if the name ends in `_lps` or `world="lps"` |
-    | `.fcsv` (3D Slicer) | what its header says |
-    | `.mrk.json` (3D Slicer) | what it says, LPS if nothing |
+    | `.csv`, `.tsv`, `.txt` with columns x, y[, z] | RAS; LPS if the name ends in `_lps`; pixels \
+      if they belong to an `image` without a world, such as a PNG |
+    | `.fcsv`, `.mrk.json` (3D Slicer) | what it says |
     | `point` in the first line (transformix) | LPS |
-    | `index` in the first line (transformix) | voxels of the image whose `grid` is given |
+    | `index` in the first line (transformix) | voxels of `image` |
+
+    A pixel is the index of a voxel along the axes of the file, the first one 0 and its centre a
+    whole number.
 
     Args:
-        path: The file. A CSV may have other columns, or no heading and only numbers.
-        world: Overrules what the file says.
-        grid: Voxels that the indices of transformix count: those of its fixed image.
+        path: The file. A table may have other columns, or no heading and only numbers.
+        world: `ras`, `lps` or `pixel` overrules what the file says.
+        image: What the points were marked in, an image, its file or its grid: gives pixels their
+            place, and tells whether points lie outside.
 
     Returns:
-        (P, D) float64, RAS+ mm.
+        (P, D) float64, RAS+ mm. What may be wrong is said by `warnings.warn`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds no points, a coordinate is not a number, or indices come without
-            a grid.
+        ValueError: if it holds no points, a coordinate is not a number, or pixels come without
+            their image.
     """
+    found = load_points(path, world=world, image=image)
+    for note in found.warnings:
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return found.points
+
+
+def load_points(
+    path: str | Path, *, world: str = "auto", image: Image | Grid | str | Path | None = None
+) -> Landmarks:
+    """Read landmarks with everything that stands beside them; see `read_points`."""
+    file = point_file(path)
+    if isinstance(image, str | Path):
+        image = load(image, frame=0).image
+    grid = image.grid if isinstance(image, Image) else image
+    chosen = world_of(file, named_world(world), grid)
+    points = placed(file, chosen, grid)
+    notes = file.notes if world == "auto" and chosen == "ras" else ()
+    if grid is not None:
+        notes = (*notes, *outside(file, points, chosen, grid))
+    return Landmarks(points, chosen, file, notes)
+
+
+def point_file(path: str | Path) -> PointFile:
+    """Landmarks as a file holds them; what it is, is seen from its name and its first line."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
-    text = path.read_text(encoding="utf-8-sig")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # line ends as they are
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"{path} is not text; points are read from {', '.join(SUFFIXES)}"
+        ) from None
     name = path.name.lower()
     if name.endswith(".json"):
-        points, said = _from_json(text, path)
-    elif name.endswith(".fcsv"):
-        points, said = _from_fcsv(text, path)
-    elif _first_word(text) in ("point", "index"):
-        points = _from_transformix(text, path)
-        if _first_word(text) == "index":
-            return _placed(points, world, grid, path)
-        said = "lps"
-    else:
-        points, said = _from_csv(text, path), "lps" if path.stem.endswith("_lps") else "ras"
-    chosen = said if world is None else world
-    if chosen not in ("ras", "lps"):
-        raise ValueError(f"no world is called {chosen!r}; known: ras, lps")
-    _finite(points, path)
-    return points * flip(points.shape[1]) if chosen == "lps" else points
+        return read_markups(text, path)
+    if name.endswith(".fcsv"):
+        return read_fcsv(text, path)
+    if first_word(text) in ("point", "index"):
+        return read_transformix(text, path)
+    return read_table(text, path)
 
 
 def write_points(points: np.ndarray, path: str | Path, *, world: World = "ras") -> None:
-    """Write landmarks as a CSV table with the columns x, y[, z], mm.
+    """Write landmarks; the suffix says the format.
+
+    `.csv`, `.tsv` and `.txt` are tables with the columns x, y[, z]; `.fcsv` and `.mrk.json` are
+    those of 3D Slicer; `.pts` is that of transformix. The last three are always LPS.
 
     Args:
         points: (P, D), RAS+ mm, D 2 or 3.
-        path: Where to; end its name in `_lps` when writing LPS, so that it reads back rightly.
-        world: World of the numbers in the file.
+        path: Where to; end the name of a table in `_lps` when writing LPS, so that it reads back
+            rightly.
+        world: World of the numbers in a table.
 
     Raises:
         ValueError: if the points have another shape, or the name contradicts the world.
@@ -80,112 +141,81 @@ def write_points(points: np.ndarray, path: str | Path, *, world: World = "ras") 
         raise ValueError(f"points must be (P, 2) or (P, 3), these are {points.shape}")
     if world not in ("ras", "lps"):
         raise ValueError(f"no world is called {world!r}; known: ras, lps")
-    if (world == "lps") != path.stem.endswith("_lps"):
+    if path.suffix.lower() in TABLES and (world == "lps") != path.stem.endswith("_lps"):
         better = f"{path.stem.removesuffix('_lps')}{'_lps' if world == 'lps' else ''}{path.suffix}"
         raise ValueError(f"{path.name} would be read in the wrong world; call it {better}")
-    values = points * flip(points.shape[1]) if world == "lps" else points
-    lines = [",".join("xyz"[: points.shape[1]])]
-    lines.extend(",".join(repr(float(v)) for v in row) for row in values)
+    text, _ = _converted(points, {}, path, world)
     with atomic(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
+        temporary.write_text(text, encoding="utf-8")
 
 
-def _from_csv(text: str, path: Path) -> np.ndarray:
-    rows = [row for row in csv.reader(StringIO(text)) if row and not row[0].startswith("#")]
-    if not rows:
-        raise ValueError(f"{path} holds no points")
-    heading = [cell.strip().lower() for cell in rows[0]]
-    columns = [heading.index(axis) for axis in "xyz" if axis in heading]
-    if not columns:
-        if not _numeric(rows[0]):
-            raise ValueError(f"{path} has the columns {', '.join(heading)}; it needs x, y and z")
-        columns, body = list(range(len(rows[0]))), rows
+def write_moved(
+    found: Landmarks, points: np.ndarray, path: str | Path, *, grid: Grid | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """Write landmarks to other places as they were read: every column, name and number kept.
+
+    In another format than theirs, what both formats can hold is kept.
+
+    Args:
+        found: What was read.
+        points: (P, D) where its points are now, RAS+ mm.
+        path: Where to.
+        grid: Voxels of the image they are in now; needed for pixels.
+
+    Returns:
+        World of the numbers written, and notes about what the format could not hold.
+
+    Raises:
+        ValueError: if the format is not known, or pixels come without their grid.
+    """
+    path, file = Path(path), found.file
+    suffix, own = path.suffix.lower(), file.path.suffix.lower()
+    kept = suffix == own or (file.kind == "transformix" and suffix in (".txt", ".pts"))
+    world = _world_to_write(found, path, kept=kept)
+    notes: tuple[str, ...] = ()
+    if kept:
+        moved = unplaced(points, world, grid, file.path)
+        # where an image of two axes was given, the third coordinate took no part
+        moved = np.concatenate([moved, file.numbers[:, moved.shape[1] :]], 1)
+        text = file.rewritten(moved)
     else:
-        body = rows[1:]
-    if len(columns) not in (2, 3) or not body:
-        raise ValueError(f"{path} has {len(body)} points of {len(columns)} axes; give x, y and z")
-    return _numbers([[row[c] if c < len(row) else "" for c in columns] for row in body], path)
+        text, notes = _converted(points, file.columns, path, world, grid)
+    with atomic(path) as temporary:
+        # as it is: line ends are those of the file that was read
+        temporary.write_bytes(text.encode("utf-8"))
+    return world, notes
 
 
-def _from_fcsv(text: str, path: Path) -> tuple[np.ndarray, str]:
-    said, columns = "ras", [1, 2, 3]
-    rows = []
-    for line in text.splitlines():
-        if line.startswith("# CoordinateSystem"):
-            value = line.partition("=")[2].strip()
-            said = {"0": "ras", "1": "lps", "RAS": "ras", "LPS": "lps"}.get(value, value.lower())
-        elif line.startswith("# columns"):
-            names = [name.strip() for name in line.partition("=")[2].split(",")]
-            columns = [names.index(axis) for axis in "xyz"]
-        elif line.strip() and not line.startswith("#"):
-            row = next(csv.reader([line]))
-            rows.append([row[c] for c in columns])
-    if not rows:
-        raise ValueError(f"{path} holds no points")
-    return _numbers(rows, path), said
+def _world_to_write(found: Landmarks, path: Path, *, kept: bool) -> str:
+    """That of the file that was read, unless the name of a table says which it has."""
+    table = found.file.kind == "table"
+    if path.suffix.lower() not in TABLES or (kept and not table):
+        return found.world if kept else "lps"
+    if path.stem.lower().endswith("_lps"):
+        return "lps"
+    by_name = table and found.file.said == "lps"
+    return found.world if table and not by_name else "ras"
 
 
-def _from_json(text: str, path: Path) -> tuple[np.ndarray, str]:
-    try:
-        markup = json.loads(text)["markups"][0]
-        points = [p["position"] for p in markup["controlPoints"] if p.get("position")]
-    except (ValueError, KeyError, IndexError, TypeError):
-        raise ValueError(f"{path} is not a 3D Slicer markup file (.mrk.json)") from None
-    if not points:
-        raise ValueError(f"{path} holds no points")
-    return np.array(points, np.float64), str(markup.get("coordinateSystem", "LPS")).lower()
+def _converted(
+    points: np.ndarray, columns: Where, path: Path, world: str, grid: Grid | None = None
+) -> tuple[str, tuple[str, ...]]:
+    suffix = path.suffix.lower()
+    if suffix in TABLES:
+        delimiter = "\t" if suffix == ".tsv" else ","
+        return table_of(unplaced(points, world, grid, path), columns, delimiter=delimiter), ()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"cannot tell the format of {path.name}; known: {', '.join(SUFFIXES)}")
+    lps = points * flip(points.shape[1])
+    if suffix == ".pts":
+        return transformix_of(lps), _lost(columns, (), suffix)
+    if lps.shape[1] == 2:  # 3D Slicer has only three axes
+        lps = np.concatenate([lps, np.zeros((len(lps), 1))], 1)
+    if suffix == ".fcsv":
+        return fcsv_of(lps, columns), _lost(columns, known_as(dict.fromkeys(FCSV, ())), suffix)
+    return markups_of(lps, columns), _lost(columns, (*TEXT, *TRUTH), suffix)
 
 
-def _first_word(text: str) -> str:
-    """What the first line says, in small letters, if it is one word, as transformix writes it."""
-    words = text.lstrip().partition("\n")[0].lower().split()
-    return words[0] if len(words) == 1 else ""
-
-
-def _from_transformix(text: str, path: Path) -> np.ndarray:
-    _, *lines = [line.split() for line in text.splitlines() if line.strip()]
-    if not lines or len(lines[0]) != 1 or not lines[0][0].isdigit():
-        raise ValueError(f"{path} does not say in its second line how many points it holds")
-    count, rows = int(lines[0][0]), lines[1:]
-    if count != len(rows):
-        raise ValueError(f"{path} says {count} points, {len(rows)} lines follow; mend the number")
-    if not rows:
-        raise ValueError(f"{path} holds no points")
-    if len(rows[0]) not in (2, 3) or any(len(row) != len(rows[0]) for row in rows):
-        raise ValueError(f"{path} needs the same 2 or 3 numbers in every line, apart by spaces")
-    return _numbers(rows, path)
-
-
-def _placed(index: np.ndarray, world: World | None, grid: Grid | None, path: Path) -> np.ndarray:
-    _finite(index, path)
-    if grid is None:
-        raise ValueError(
-            f"{path} holds voxel indices, which mean nothing without their image; give its "
-            "grid= to read_points, or write mm (LPS) under the word `point`"
-        )
-    if world is not None:
-        raise ValueError(f"{path} holds voxel indices, which have no world; leave out world=")
-    if index.shape[1] != grid.dim:
-        raise ValueError(f"{path} holds indices of {index.shape[1]} axes, the grid has {grid.dim}")
-    return grid.to_world(index)
-
-
-def _finite(points: np.ndarray, path: Path) -> None:
-    if not np.isfinite(points).all():
-        rows = np.flatnonzero(~np.isfinite(points).all(1)) + 1
-        raise ValueError(f"{path}: points {rows[:8].tolist()} are not numbers; remove them")
-
-
-def _numeric(row: list[str]) -> bool:
-    try:
-        [float(cell) for cell in row]
-    except ValueError:
-        return False
-    return True
-
-
-def _numbers(rows: list[list[str]], path: Path) -> np.ndarray:
-    for number, row in enumerate(rows, 1):
-        if not _numeric(row):
-            raise ValueError(f"{path}: point {number} is {', '.join(row)!r}, not numbers")
-    return np.array(rows, np.float64)
+def _lost(columns: Where, held: object, suffix: str) -> tuple[str, ...]:
+    lost = [name for name in known_as(columns) if name not in held]  # type: ignore[operator]
+    return (f"{suffix} cannot hold {', '.join(lost)}; .csv can",) if lost else ()
