@@ -97,8 +97,8 @@ def test_what_is_finished_is_kept_and_what_changed_is_done_again(table, tmp_path
     main(command(table, out, *OPTIONS))
     said, after = capsys.readouterr().err, written(out)
     assert {n for n in after if after[n] != before[n]} == {"s1_to_s0", "s2_to_s0"}
-    assert "s1_to_s0: changed, changed since it was done: preset; done again" in said
-    assert "s2_to_s0: changed, changed since it was done: moving; done again" in said
+    assert "s1_to_s0: changed since it was done: preset; done again" in said
+    assert "s2_to_s0: changed since it was done: moving; done again" in said
     assert said.count(": kept") == PAIRS - 2
     assert 'preset = "affine"' in (out / "s1_to_s0" / "settings.toml").read_text()
 

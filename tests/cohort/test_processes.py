@@ -38,7 +38,7 @@ def main(arguments):
 """
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
     (tmp_path / "some_work.py").write_text(WORK)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
@@ -52,24 +52,24 @@ def run(*jobs, at_once=2):
         return {done.job.name: done for done in executor.completed()}
 
 
-def test_what_a_job_prints_comes_back_and_noise_does_not_disturb(place):
+def test_what_a_job_prints_comes_back_and_noise_does_not_disturb():
     found = run(*[("fine",)] * 5)
     assert {done.code for done in found.values()} == {0}
     assert all(done.text.startswith("said fine\n") for done in found.values())
 
 
-def test_a_process_is_kept_for_the_next_job(place):
+def test_a_process_is_kept_for_the_next_job():
     found = run(("fine",), ("fine",), ("fine",), at_once=1)
     assert [done.text.split()[-1] for done in found.values()] == ["1", "2", "3"]
 
 
-def test_a_job_that_fails_says_how(place):
+def test_a_job_that_fails_says_how():
     found = run(("raise",), ("exit",), ("fine",))
     assert (found["0"].code, found["1"].code, found["2"].code) == (3, 4, 0)
     assert found["0"].text.strip().endswith("RuntimeError: a defect")
 
 
-def test_a_process_that_dies_takes_one_job_with_it(place):
+def test_a_process_that_dies_takes_one_job_with_it():
     found = run(("fine",), ("crash",), ("fine",), ("fine",), at_once=1)
     assert [done.code for done in found.values()] == [0, None, 0, 0]
     assert found["1"].text.startswith("its process ended with code 7\n")
@@ -77,13 +77,13 @@ def test_a_process_that_dies_takes_one_job_with_it(place):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
-def test_a_process_that_the_system_kills_is_a_failed_job(place):
+def test_a_process_that_the_system_kills_is_a_failed_job():
     found = run(("kill",), ("fine",), at_once=1)
     assert [done.code for done in found.values()] == [None, 0]
     assert "ended by SIGKILL, as systems do that run out of memory" in found["0"].text
 
 
-def test_where_no_process_can_start_every_job_says_why(place):
+def test_where_no_process_can_start_every_job_says_why():
     with Processes("no_such_module:main") as executor:
         executor.submit(Job("a", ()))
         (done,) = executor.completed()

@@ -50,7 +50,10 @@ def test_the_command_line_of_a_row_keeps_values_that_look_like_options(path, tmp
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("fixed,moving,fixd_mask\na,b,c\n", "unknown column 'fixd_mask'; did you mean 'fixed_mask'"),
+        (
+            "fixed,moving,fixd_mask\na,b,c\n",
+            "unknown column 'fixd_mask'; did you mean 'fixed_mask'",
+        ),
         ("fixed,moving,out\na,b,c\n", "unknown column 'out'"),
         ("fixed,moving,moving\na,b,c\n", "the column 'moving' twice"),
         ("fixed,moving\na\n", "line 2 of"),
@@ -82,7 +85,12 @@ def test_a_missing_table_and_another_encoding_are_named(path):
 
 @pytest.mark.parametrize(
     ("file", "name"),
-    [("a/t1.nii.gz", "t1"), ("sub-1_T1w.NII", "sub-1_T1w"), ("scan.v2", "scan.v2"), ("b/dicom", "dicom")],
+    [
+        ("a/t1.nii.gz", "t1"),
+        ("sub-1_T1w.NII", "sub-1_T1w"),
+        ("scan.v2", "scan.v2"),
+        ("b/dicom", "dicom"),
+    ],
 )
 def test_a_pair_is_called_after_its_files_without_their_format(file, name):
     assert stem(file) == name

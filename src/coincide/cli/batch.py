@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from tyro.conf import FlagConversionOff, Positional, arg
 
 from coincide.cli.evaluate import finished
-from coincide.cli.register import FILES, RegisterOptions
+from coincide.cli.register import RegisterOptions
 from coincide.cohort.batch import Progress
 from coincide.cohort.batch import batch as run
 from coincide.cohort.folder import CohortFolder
@@ -24,6 +24,8 @@ from coincide.registration import Registration
 from coincide.report.page import write_report
 
 OPTIONS = tuple(f.name for f in fields(RegisterOptions) if f.name != "out")
+KINDS = ("_mask", "_exclude", "_labels", "_points")
+FILES = tuple(name for name in OPTIONS if name in ("fixed", "moving") or name.endswith(KINDS))
 PERHAPS = ("initial", "preset", "settings")  # the name of a file, or something else
 KNOWN = (*OPTIONS, "settings", "report")
 ENTRY = "coincide.cli.main:main"
@@ -91,7 +93,9 @@ def batch(
     print(f"wrote {len(rows) - len(failed)} of {len(rows)} pairs to {out}, scores in scores.csv")
     if failed:
         shown = ", ".join(failed[:5]) + (", …" if len(failed) > 5 else "")
-        raise ValueError(f"{len(failed)} of {len(rows)} pairs failed ({shown}); see {out / 'failed'}")
+        raise ValueError(
+            f"{len(failed)} of {len(rows)} pairs failed ({shown}); see {out / 'failed'}"
+        )
 
 
 @contextmanager
@@ -122,7 +126,8 @@ def watched(total: int) -> Iterator[Callable[[Progress], None]]:
 
 def line(progress: Progress) -> str:
     """What is said of a pair, such as `[3/20] a_to_b: done, 2.1 s; about 1 min left`."""
-    said = f"{progress.name}: {progress.event}" + (f", {progress.text}" if progress.text else "")
+    joined = " " if progress.event == "changed" else ", "
+    said = f"{progress.name}: " + joined.join(filter(None, (progress.event, progress.text)))
     left = "" if not progress.left else f"; about {duration(progress.left)} left"
     return f"[{progress.ended}/{progress.total}] {said}{left}"
 

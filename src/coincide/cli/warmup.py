@@ -1,11 +1,15 @@
 """coincide warmup."""
 
 import io
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
+from itertools import count
 from pathlib import Path
+from pkgutil import walk_packages
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -13,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from coincide import kernels
 from coincide.alignment import pulled
 from coincide.cli.register import RegisterOptions, register
 from coincide.files.points import write_points
@@ -24,12 +29,12 @@ from coincide.synthetic.deformations import smooth_displacement
 from coincide.synthetic.phantoms import textured
 
 SHAPES = ((48, 44), (34, 36, 32))
-# beside the presets, what people ask for most
+# beside the presets, what people ask for most: ways, objective, steps
 CHOICES = {
-    "convex": {"ways": "affine >> convex(spacing=12, reach=12, step=6) >> displacement"},
-    "velocity": {"ways": "affine >> velocity(spacing=4)", "steps": "4,2"},
-    "bspline": {"ways": "rigid >> bspline(spacing=12)", "steps": "4,2", "objective": "nmi"},
-    "mind": {"objective": "mind + mi + ncc + mse + 0.1*bending + 0.1*diffusion", "steps": "4,2"},
+    "convex": ("affine >> convex(spacing=12, reach=12, step=6) >> displacement", None, None),
+    "velocity": ("affine >> velocity(spacing=4)", None, "4,2"),
+    "bspline": ("rigid >> bspline(spacing=12)", "nmi", "4,2"),
+    "mind": (None, "mind + mi + ncc + mse + 0.1*bending + 0.1*diffusion", "4,2"),
 }
 
 
@@ -44,6 +49,9 @@ def warmup() -> None:
         coincide warmup
     """
     begin = time.perf_counter()
+    for module in walk_packages(kernels.__path__, "coincide.kernels."):
+        if module.name.endswith(".loops"):  # otherwise imported with the first call
+            import_module(module.name)
     before, _ = cached()
     console = Console(file=sys.stderr)  # as it is now: what register says is caught below
     columns = (
@@ -56,19 +64,22 @@ def warmup() -> None:
         TemporaryDirectory() as place,
         Progress(*columns, console=console, disable=not console.is_terminal) as bar,
     ):
-        task = bar.add_task("", total=len(SHAPES) * (2 * len(PRESETS) + len(CHOICES)))
-        for shape in SHAPES:
-            for name, options in _runs(shape, Path(place)):
-                bar.update(task, description=f"{len(shape)}-D {name}")
-                if not console.is_terminal:
-                    console.print(f"compiling for {len(shape)}-D {name}")
-                with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-                    register(options)
-                bar.advance(task)
-    count, folders = cached()
+        runs = [run for shape in SHAPES for run in _runs(shape, Path(place))]
+        for name, options in bar.track(runs, description=""):
+            bar.update(bar.task_ids[0], description=name)
+            if not console.is_terminal:
+                console.print(f"compiling for {name}")
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                # a page draws what has been computed; it has no loops of its own
+                register(options, report=False)
+    kept, folders = cached()
     took = time.perf_counter() - begin
-    print(f"compiled {count - before} loops in {took:.0f} s; {count} are kept in")
-    print("\n".join(f"  {folder}" for folder in folders))
+    print(f"compiled {kept - before} loops in {took:.0f} s; {kept} are kept in {_common(folders)}")
+
+
+def _common(folders: list[Path]) -> Path:
+    """The folder that holds them all; Numba keeps them together."""
+    return Path(os.path.commonpath(folders))
 
 
 def _runs(shape: tuple[int, ...], place: Path) -> Iterator[tuple[str, RegisterOptions]]:
@@ -91,14 +102,23 @@ def _runs(shape: tuple[int, ...], place: Path) -> Iterator[tuple[str, RegisterOp
         write_image(image, files[name])
     marked = str(place / f"points{len(shape)}.csv")
     write_points(np.asarray(points), marked)
-    out = str(place / "out")
-    for preset in PRESETS:
-        yield f"{preset}", RegisterOptions(files["fixed"], files["same"], out, preset=preset)
+    numbers = count()
+
+    def out() -> str:
+        """A folder that no other run has."""
+        return str(place / f"out{len(shape)}-{next(numbers)}")
+
+    which = f"{len(shape)}-D "
+    for name, preset in PRESETS.items():
+        if not any(level.objective for level in preset.levels):  # then the contrast decides
+            yield (
+                which + f"{name}, one contrast",
+                RegisterOptions(files["fixed"], files["same"], out(), name),
+            )
         yield (
-            f"{preset}, other contrast",
+            which + name,
             RegisterOptions(
-                *(files["fixed"], files["other"], out),
-                preset=preset,
+                *(files["fixed"], files["other"], out(), name),
                 fixed_labels=files["labels"],
                 moving_labels=files["labels"],
                 fixed_points=marked,
@@ -107,5 +127,13 @@ def _runs(shape: tuple[int, ...], place: Path) -> Iterator[tuple[str, RegisterOp
                 moving_mask=files["mask"],
             ),
         )
-    for name, choice in CHOICES.items():
-        yield name, RegisterOptions(files["fixed"], files["other"], out, **choice)
+    for name, (ways, objective, steps) in CHOICES.items():
+        yield (
+            which + name,
+            RegisterOptions(
+                *(files["fixed"], files["other"], out()),
+                ways=ways,
+                objective=objective,
+                steps=steps,
+            ),
+        )

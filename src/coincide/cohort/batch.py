@@ -40,7 +40,7 @@ def batch(
     folder: CohortFolder,
     executor: Executor,
     *,
-    watch: Callable[[Progress], None] = lambda progress: None,
+    watch: Callable[[Progress], None] = print,
 ) -> Table:
     """Register every pair that has no result yet, or whose files or options have changed.
 
@@ -73,7 +73,7 @@ def batch(
             continue
         if earlier is not None:
             what = ", ".join(changes(earlier, made))
-            run.say(row.name, "changed", f"changed since it was done: {what}; done again")
+            run.say(row.name, "changed", f"since it was done: {what}; done again")
         begun[row.name] = folder.begun(row.name), made
     run.write()
     run.start = time.monotonic()

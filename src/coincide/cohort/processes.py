@@ -105,7 +105,15 @@ class Processes:
     def _started(self, said: IO[bytes]) -> subprocess.Popen:
         return subprocess.Popen(
             # -P: a file of the working directory must not stand in for a module
-            [sys.executable, "-P", "-X", "faulthandler", "-m", "coincide.cohort.worker", self.entry],
+            [
+                sys.executable,
+                "-P",
+                "-X",
+                "faulthandler",
+                "-m",
+                "coincide.cohort.worker",
+                self.entry,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,

@@ -76,11 +76,9 @@ def read_rows(
             )
         given = {column: cell for column, cell in zip(columns, cells, strict=True) if cell}
         name = given.pop("name", "")
-        here = {
-            k: _resolved(k, v, path.parent, k in files, k in perhaps) for k, v in given.items()
-        }
+        here = {k: _resolved(v, path.parent, k in files, k in perhaps) for k, v in given.items()}
         there = {
-            k: _resolved(k, v, Path(), k in files, k in perhaps)
+            k: _resolved(v, Path(), k in files, k in perhaps)
             for k, v in (shared or {}).items()
             if k not in here
         }
@@ -139,9 +137,7 @@ def _columns(path: Path, head: Sequence[str], known: Collection[str]) -> list[st
     return columns
 
 
-def _resolved(
-    name: str, value: str, folder: Path, always: bool, perhaps: bool
-) -> tuple[str, bool]:
+def _resolved(value: str, folder: Path, always: bool, perhaps: bool) -> tuple[str, bool]:
     """A value, absolute if it is a path, and whether it is one."""
     path = folder / Path(value).expanduser()
     if always or (perhaps and path.is_file()):
@@ -158,6 +154,6 @@ def _check(name: str, where: str, earlier: int | None) -> None:
         )
     if earlier is not None:
         raise ValueError(
-            f"lines {earlier} and {where.removeprefix('line ')} are both called {name!r}; give each "
-            "pair a name of its own in the column 'name'"
+            f"lines {earlier} and {where.removeprefix('line ')} are both called {name!r}; give "
+            "each pair a name of its own in the column 'name'"
         )

@@ -56,7 +56,8 @@ def scalars(scores: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Every number of nested scores, named by where it stands; what is unknown is left out.
 
     Example:
-        >>> scalars({"overlap": {"mean_dice": 0.8, "labels": {"1": {"dice": 0.8}}}, "inverse": None})
+        >>> overlap = {"mean_dice": 0.8, "labels": {"1": {"dice": 0.8}}}
+        >>> scalars({"overlap": overlap, "inverse": None})
         {'overlap.mean_dice': 0.8, 'overlap.labels.1.dice': 0.8}
     """
     found: dict[str, Any] = {}
