@@ -52,6 +52,7 @@ LAYERS = (
     ("report",),
     ("output",),
     ("register",),
+    ("cohort",),
     ("cli",),
 )
 # Methods that hand over to a later room when they are called: `image.save(...)`.

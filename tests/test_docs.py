@@ -2,7 +2,9 @@ import re
 import shlex
 import shutil
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import nibabel
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from coincide import registry
+from coincide.cli.main import COMMANDS, main
 from coincide.space.image import Image
 from coincide.space.sampling import resample
 from coincide.synthetic.contrasts import remap
@@ -17,6 +20,7 @@ from coincide.synthetic.deformations import smooth_displacement
 from coincide.synthetic.phantoms import textured
 
 ROOT = Path(__file__).resolve().parents[1]
+WARMUP = "coincide warmup"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(python|console|sh)\b[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -46,6 +50,11 @@ def small_files(tmp_path_factory) -> Path:
     }
     for name, image in files.items():
         nibabel.save(nifti(image), folder / f"{name}.nii.gz")
+    (folder / "pairs.csv").write_text(
+        "name,fixed,moving,fixed_labels,moving_labels\n"
+        "one,fixed.nii.gz,moving.nii.gz,fixed_labels.nii.gz,moving_labels.nii.gz\n"
+        "two,fixed.nii.gz,moving_t2.nii.gz,,\n"
+    )
     return folder
 
 
@@ -53,6 +62,32 @@ def nifti(image: Image) -> nibabel.Nifti1Image:
     data = image.numpy()
     kind = np.float32 if data.dtype.kind == "f" else np.int16
     return nibabel.Nifti1Image(data.astype(kind), image.grid.affine)
+
+
+def made() -> ModuleType:
+    """The script that makes the page of the commands."""
+    found = spec_from_file_location("cli_page", ROOT / "docs" / "cli.py")
+    assert found is not None
+    assert found.loader is not None
+    module = module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_the_commands_is_what_the_commands_say():
+    kept = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    assert kept == made().page(), "make it anew: python docs/cli.py > docs/cli.md"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_help_is_on_the_page(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    box = re.compile(r"^\W*(--[a-z][a-z-]*)", re.MULTILINE)
+    options = set(box.findall(capsys.readouterr().out)) - {"--help"}
+    section = made().section(command)
+    assert {name for name in options if f"| `{name}`" not in section} == set()
+    assert options or command in ("inspect", "warmup")
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.stem)
@@ -74,12 +109,11 @@ def commands(code: str) -> list[str]:
     """Calls of the program in a block; what it prints and other programs are left out."""
     lines = code.replace("\\\n", " ").splitlines()
     stripped = [line.removeprefix("$ ").strip() for line in lines]
-    return [line for line in stripped if line.startswith("coincide ")]
+    # a warmup takes minutes, and has a test of its own
+    return [line for line in stripped if line.startswith("coincide ") and line != WARMUP]
 
 
 def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from coincide.cli.main import main
-
     monkeypatch.setattr(sys, "argv", shlex.split(command, comments=True))
     code = None
     try:

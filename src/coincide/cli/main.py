@@ -7,23 +7,27 @@ from collections.abc import Sequence
 
 import tyro
 
+from coincide.cli.batch import batch
 from coincide.cli.convert import convert
 from coincide.cli.demo import demo
 from coincide.cli.evaluate import evaluate
 from coincide.cli.inspect import inspect
 from coincide.cli.register import register
 from coincide.cli.report import report
+from coincide.cli.warmup import warmup
 from coincide.cli.warp import warp
 from coincide.kernels.memory import keep_memory
 
 COMMANDS = {
     "register": register,
+    "batch": batch,
     "warp": warp,
     "evaluate": evaluate,
     "report": report,
     "convert": convert,
     "inspect": inspect,
     "demo": demo,
+    "warmup": warmup,
 }
 
 

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -15,6 +16,7 @@ FAST = {"contract", "arcp", "reassoc", "nsz", "afn", "ninf"}
 # numpy's error model lets x / 0 be inf; Python's would test every divisor, and not vectorise
 LOOP = {"parallel": True, "cache": True, "fastmath": FAST, "error_model": "numpy", "nogil": True}
 INLINE = {"inline": "always", "fastmath": FAST, "error_model": "numpy"}
+LOOPS: list[Any] = []  # every loop that has been defined, as Numba's dispatcher
 _announced: list[bool] = []
 _ONE = threading.RLock()
 
@@ -26,6 +28,7 @@ def loop(function: Callable) -> Callable:
     Numba can be entered twice.
     """
     compiled = numba.njit(**LOOP)(function)
+    LOOPS.append(compiled)
 
     @wraps(function)
     def call(*arguments: Any) -> Any:
@@ -46,6 +49,15 @@ def inline(function: Callable) -> Callable:
 def called(function: Callable) -> Callable:
     """A piece of a loop that is called, not pasted, because it is long or used twice."""
     return numba.njit(cache=True, fastmath=FAST, error_model="numpy", nogil=True)(function)
+
+
+def cached() -> tuple[int, list[Path]]:
+    """How many machine codes of loops the disk holds, and in which folders.
+
+    Numba keeps them beside the sources, or in the user's cache where it may not write there.
+    """
+    folders = sorted({Path(one.stats.cache_path) for one in LOOPS if one.stats.cache_path})
+    return sum(len(_listing(str(folder))) for folder in folders), folders
 
 
 def _announce(compiled: Any) -> None:

@@ -1,0 +1,18 @@
+# docker build -t coincide .
+# docker run --rm -v "$PWD:/data" -w /data coincide register fixed.nii.gz moving.nii.gz --out out
+FROM python:3.12-slim
+
+# torch without CUDA first: the usual one for Linux brings gigabytes that a CPU has no use for
+RUN pip install --no-cache-dir torch --index-url https://download.pytorch.org/whl/cpu
+
+COPY pyproject.toml README.md LICENSE /source/
+COPY src /source/src
+RUN pip install --no-cache-dir /source && rm -rf /source
+
+# what is compiled is kept where any user of the image may read and add to it; for a processor other
+# than that of the build it is compiled again
+ENV NUMBA_CACHE_DIR=/opt/coincide
+RUN mkdir -m 1777 /opt/coincide && coincide warmup && chmod -R a+rwX /opt/coincide
+
+ENTRYPOINT ["coincide"]
+CMD ["--help"]
