@@ -2,8 +2,10 @@
 # docker run --rm -v "$PWD:/data" -w /data coincide register fixed.nii.gz moving.nii.gz --out out
 FROM python:3.12-slim
 
-# torch without CUDA first: the usual one for Linux brings gigabytes that a CPU has no use for
-RUN pip install --no-cache-dir torch --index-url https://download.pytorch.org/whl/cpu
+# the usual torch for Linux brings gigabytes of CUDA that a CPU has no use for; give as TORCH what
+# PyTorch's own page names for a CPU
+ARG TORCH=torch
+RUN pip install --no-cache-dir $TORCH
 
 COPY pyproject.toml README.md LICENSE /source/
 COPY src /source/src

@@ -119,7 +119,9 @@ def test_a_wheel_runs_without_the_checkout(tmp_path):
     site = sysconfig.get_path(
         "purelib", "nt" if os.name == "nt" else "posix_prefix", {"base": str(place)}
     )
-    subprocess.run([*pip, "install", "--no-deps", "--prefix", str(place), str(wheel)], check=True)
+    # what runs this test stays installed: without the second option pip would take it away
+    options = ["--no-deps", "--ignore-installed", "--prefix", str(place)]
+    subprocess.run([*pip, "install", *options, str(wheel)], check=True)
     # what it depends on is borrowed; a path in a .pth file brings no .pth files of its own
     (Path(site) / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
