@@ -65,7 +65,9 @@ def grid_of(value: Any) -> Grid:
         return value.image.grid
     if isinstance(value, str | Path) and Path(value).suffix.lower() == ".json":
         return read_grid(value)
-    found = grid_in(Path(value)) if isinstance(value, str | Path) and Path(value).is_file() else None
+    found = (
+        grid_in(Path(value)) if isinstance(value, str | Path) and Path(value).is_file() else None
+    )
     return as_stored(value, keep="all").grid if found is None else found
 
 
