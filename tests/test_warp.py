@@ -12,7 +12,7 @@ from PIL import Image as Picture
 import coincide as co
 from coincide.alignment import pulled
 from coincide.cli.main import main
-from coincide.destination import around, at_spacing
+from coincide.destination import around, at_spacing, grid_of
 from coincide.files.accept import as_image
 from coincide.files.itk import write_transform
 from coincide.files.read import load, read_image, read_labels
@@ -380,6 +380,18 @@ class TestPlace:
         (tmp_path / "g.json").write_text("{}")
         with pytest.raises(ValueError, match="is not a grid file"):
             co.warp(phantom.image, bend, on=tmp_path / "g.json")
+
+    @pytest.mark.parametrize("shape", [(5, 6), (5, 6, 7), (5, 6, 7, 3)])
+    @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+    def test_of_a_nifti_image_only_the_header_is_read(self, tmp_path, shape, suffix):
+        affine = np.array([[0, -2.0, 0, 5], [1.5, 0, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]])
+        array = np.random.default_rng(0).random(shape).astype(np.float32)
+        nib.save(nib.Nifti1Image(array, affine), tmp_path / f"a{suffix}")
+        grid = read_image(tmp_path / f"a{suffix}", frame=0).grid
+        data = (tmp_path / f"a{suffix}").read_bytes()
+        if suffix == ".nii":  # no voxel is missed
+            (tmp_path / f"a{suffix}").write_bytes(data[:400])
+        assert grid_of(tmp_path / f"a{suffix}") == grid
 
     def test_a_spacing_on_an_image_covers_the_same_place(self, scene):
         phantom, fixed, bend, _ = scene

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from coincide.files.accept import as_stored
+from coincide.files.nifti import grid_in
 from coincide.files.read import ImageFile
 from coincide.space.grid import Grid
 from coincide.space.image import Image
@@ -64,7 +65,10 @@ def grid_of(value: Any) -> Grid:
         return value.image.grid
     if isinstance(value, str | Path) and Path(value).suffix.lower() == ".json":
         return read_grid(value)
-    return as_stored(value, keep="all").grid
+    found = (
+        grid_in(Path(value)) if isinstance(value, str | Path) and Path(value).is_file() else None
+    )
+    return as_stored(value, keep="all").grid if found is None else found
 
 
 def read_grid(path: str | Path) -> Grid:

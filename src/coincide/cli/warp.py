@@ -39,12 +39,12 @@ class WarpOptions:
             as in CT; otherwise 0.
         frame: Which volume of a 4-D file, from 0. -1: all.
         series: UID of the DICOM series, where a folder holds several.
-        world: What the numbers of a table of points are: ras, lps (as ANTs writes them) or pixel
-            (voxels of the image, from 0). auto: what the file says, pixel for pictures, else ras.
+        world: What the numbers of a table of points are: ras or lps, in mm, or pixel, which counts
+            voxels from 0; ANTs writes lps. auto: what the file says, pixel for pictures, else ras.
         of: Image that the points were marked in; needed for pixels.
     """
 
-    image: Positional[Path]
+    image: Annotated[Positional[Path], arg(metavar="IMAGE")]
     transforms: Annotated[Positional[tuple[str, ...]], arg(metavar="TRANSFORM ...")] = ()
     out: Annotated[Path | None, arg(metavar="FILE")] = None
     on: Annotated[str | None, arg(metavar="FIXED")] = None
@@ -71,8 +71,7 @@ def warp(options: Annotated[WarpOptions, arg(name="")]) -> None:
         coincide warp t2.nii.gz run/transform.h5 --on t1.nii.gz --out t2_on_t1.nii.gz
         coincide warp labels.nii.gz run/transform.h5 --on t1.nii.gz --out labels_on_t1.nii.gz
         coincide warp atlas.nii.gz 1Warp.nii.gz 0GenericAffine.mat --on t1.nii.gz --out a.nii.gz
-        coincide warp t1.nii.gz inverse:0GenericAffine.mat 1InverseWarp.nii.gz --on atlas.nii.gz \
-            --out t1_on_atlas.nii.gz
+        coincide warp t1.nii.gz inverse:0Affine.mat 1InverseWarp.nii.gz --on a.nii.gz --out b.nii.gz
         coincide warp in_moving.mrk.json run/inverse.h5 --out in_fixed.mrk.json
 
     Args:

@@ -7,10 +7,11 @@ import numpy as np
 from isal import igzip
 
 from coincide.files.colour import colours
-from coincide.files.contents import Contents, unpacked
+from coincide.files.contents import Contents, kind_of, unpacked
 from coincide.files.geometry import Use, choose, geometry, implausible
 from coincide.files.nifti_extension import malformed
 from coincide.files.stored import Keep, Stored
+from coincide.space.grid import Grid
 
 RGB = (128, 2304)
 LONGEST = 540  # bytes of a NIfTI-2 header, extensions apart
@@ -110,6 +111,23 @@ def one_frame(array: np.ndarray, frame: int | None, path: Path | str, dim: int) 
     if not 0 <= frame < flat.shape[-1]:
         raise ValueError(f"{path} has frames 0 to {flat.shape[-1] - 1}; frame {frame} is not there")
     return flat[..., frame]
+
+
+def grid_in(path: Path) -> Grid | None:
+    """The grid of a single-file NIfTI image; reads only its beginning. None: it is none."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    with igzip.IGzipFile(path, "rb") if packed else path.open("rb") as file:
+        data = file.read(LONGEST)
+    if kind_of(data) != "nifti":
+        return None
+    header = parse(data)
+    shape = (*(int(n) for n in header.get_data_shape()[:3]), 1, 1, 1)
+    dim = 2 if _flat(header) else 3
+    if min(shape) < 1:
+        return None  # reading the whole file says what is wrong
+    affine, _ = choose(geometry(header))
+    return Grid(shape[:dim], _in_plane(affine)[0] if dim == 2 else affine)
 
 
 def stored_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
