@@ -293,6 +293,27 @@ def test_evaluate(folder, run, capsys):
     assert "register wrote" in refused(capsys, "evaluate", folder)
 
 
+def test_scoring_again_erases_nothing(folder, run):
+    kept = (run / "scores.json").read_bytes()
+    labels = [
+        part
+        for which in ("fixed", "moving")
+        for part in (f"--{which}-labels", folder / f"{which} labels.nii.gz")
+    ]
+    coincide("evaluate", run, *labels)
+    first = json.loads((run / "scores.json").read_text())
+    coincide("evaluate", run)
+    assert json.loads((run / "scores.json").read_text()) == first
+    assert first["overlap"]["mean_dice"] > 0.6
+    (run / "scores.json").write_bytes(kept)
+
+
+def test_the_report_of_a_run_names_its_files(run):
+    page = (run / "report.html").read_text()
+    assert "moving image.nii.gz" in page
+    assert "Pair 1" not in page
+
+
 def test_report(run, tmp_path, capsys):
     coincide("report", run, run, "--out", tmp_path / "both ü.html")
     assert (tmp_path / "both ü.html").stat().st_size > 10_000

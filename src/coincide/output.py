@@ -13,6 +13,7 @@ from coincide.files.atomic import atomic
 from coincide.files.itk import read_transform, write_transform
 from coincide.files.write import write_image
 from coincide.registration import Registration
+from coincide.report.beside import Beside
 from coincide.report.page import write_report
 from coincide.settings import INITIAL
 from coincide.space.grid import Grid
@@ -28,6 +29,7 @@ def save(
     scores: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     report: bool = True,
+    beside: Beside | None = None,
 ) -> Path:
     """Write `warped.nii.gz`, `transform.h5`, `inverse.h5`, scores, settings and the report.
 
@@ -39,6 +41,8 @@ def save(
         scores: What `evaluate(...).to_dict()` gave.
         settings: What repeats the run beside the settings of the result, such as files.
         report: Whether to write `report.html`.
+        beside: Files, label maps and landmarks that the report shows; None: only what the result
+            holds.
 
     Returns:
         The folder.
@@ -65,7 +69,7 @@ def save(
         if result.initial is not None:
             jobs.append(pool.submit(_transform, result.initial, folder / INITIAL, grid))
         if report:
-            write_report([result], folder / "report.html", scores=[scores])
+            write_report([result], folder / "report.html", scores=[scores], beside=[beside])
         for job in jobs:
             job.result()
     return folder

@@ -23,7 +23,8 @@ def evaluate(
 ) -> None:
     """Score a finished registration against label maps or landmarks.
 
-    Prints the scores as JSON and writes them to scores.json in the folder.
+    Prints the scores as JSON and writes them to scores.json in the folder, beside those that are
+    there already.
 
         coincide evaluate run --fixed-labels f_seg.nii.gz --moving-labels m_seg.nii.gz
 
@@ -38,13 +39,23 @@ def evaluate(
     for pair in ((fixed_labels, moving_labels), (fixed_points, moving_points)):
         if (pair[0] is None) != (pair[1] is None):
             raise ValueError("labels and points are needed of both images, or of neither")
+    images = result.fixed, result.moving
+    labels = [path and read_labels(path) for path in (fixed_labels, moving_labels)]
+    points = [
+        path and read_points(path, image=image)
+        for path, image in zip((fixed_points, moving_points), images, strict=True)
+    ]
     scores = scored(
         result,
-        fixed_labels=None if fixed_labels is None else read_labels(fixed_labels),
-        moving_labels=None if moving_labels is None else read_labels(moving_labels),
-        fixed_points=None if fixed_points is None else read_points(fixed_points),
-        moving_points=None if moving_points is None else read_points(moving_points),
+        fixed_labels=labels[0],
+        moving_labels=labels[1],
+        fixed_points=points[0],
+        moving_points=points[1],
     ).to_dict()
+    # what is not scored again stays as it was
+    before = folder / "scores.json"
+    kept = json.loads(before.read_text("utf-8")) if before.exists() else {}
+    scores = kept | {name: score for name, score in scores.items() if score is not None}
     text = json.dumps(scores, indent=2)
     with atomic(folder / "scores.json") as temporary:
         temporary.write_text(text)

@@ -21,7 +21,9 @@ from coincide.presets.preset import PRESETS, Preset
 from coincide.presets.preset import preset as find_preset
 from coincide.register import register as run
 from coincide.registry import per_level
+from coincide.report.beside import Beside
 from coincide.scores.evaluate import evaluate
+from coincide.space.image import Image
 
 PRESET_HELP = (
     f"What is registered: {', '.join(PRESETS)}; or a file of your own, such as my.toml. None: auto."
@@ -120,7 +122,7 @@ def register(
         )
         for which in ("fixed", "moving")
     )
-    truth = _truth(given)
+    truth = _truth(given, fixed.image, moving.image)
     result = run(
         fixed,
         moving,
@@ -136,7 +138,8 @@ def register(
     scores = evaluate(result, **truth).to_dict()
     used = {name: given[name] for name in (*FILES, "frame") if name in given}
     used["preset"] = given.get("preset", "auto")
-    folder = save(result, given["out"], scores=scores, settings=used, report=report)
+    beside = Beside(**truth, fixed_file=given["fixed"], moving_file=given["moving"])
+    folder = save(result, given["out"], scores=scores, settings=used, report=report, beside=beside)
     _say(result.status, scores, folder, time.perf_counter() - begin)
 
 
@@ -212,18 +215,19 @@ def _masked(image: ImageFile, mask: str | None, exclude: str | None) -> ImageFil
     return image
 
 
-def _truth(given: Given) -> dict[str, Any]:
+def _truth(given: Given, fixed: Image, moving: Image) -> dict[str, Any]:
     """Label maps and landmarks for the scores; both of a kind, or none."""
     found: dict[str, Any] = {}
-    for kind, read in (("labels", read_labels), ("points", read_points)):
+    for kind in ("labels", "points"):
         names = [f"{which}_{kind}" for which in ("fixed", "moving")]
         paths = [given[name] for name in names if name in given]
         if len(paths) == 1:
             raise ValueError(
                 f"scores need the {kind} of both images: give --fixed-{kind} and --moving-{kind}"
             )
-        if paths:
-            found |= {name: read(path) for name, path in zip(names, paths, strict=True)}
+        for name, path, image in zip(names, paths, (fixed, moving), strict=False):
+            # points of a picture are pixels of it
+            found[name] = read_labels(path) if kind == "labels" else read_points(path, image=image)
     return found
 
 
