@@ -134,7 +134,7 @@ def seen_by_chromium(path, folder):
         "--dump-dom",
         f"{path.as_uri()}#selftest",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     found = re.search(r'data-selftest="([^"]*)"', done.stdout)
     assert found, done.stderr[-2000:]
     assert "CONSOLE" not in done.stderr, done.stderr
