@@ -97,4 +97,4 @@ def _settings(result: Registration, more: Mapping[str, Any] | None) -> str:
 
 def _text(text: str, path: Path) -> None:
     with atomic(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, "utf-8")

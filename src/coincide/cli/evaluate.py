@@ -58,7 +58,7 @@ def evaluate(
     scores = kept | {name: score for name, score in scores.items() if score is not None}
     text = json.dumps(scores, indent=2)
     with atomic(folder / "scores.json") as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, "utf-8")
     print(text)
 
 
@@ -71,7 +71,7 @@ def finished(folder: Path) -> Registration:
     stored = folder / "settings.toml"
     if not stored.exists():
         raise ValueError(f"{folder} has no settings.toml; give a folder that register wrote")
-    settings = tomllib.loads(stored.read_text())
+    settings = tomllib.loads(stored.read_text("utf-8"))
     frame = settings.get("frame", -1)
     frame = None if frame < 0 else frame
     for name in ("fixed", "moving"):

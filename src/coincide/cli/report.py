@@ -47,7 +47,7 @@ def report(
 
 
 def _scores(path: Path) -> dict | None:
-    return json.loads(path.read_text()) if path.exists() else None
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
 def _beside(result: Registration, names: Path | None, numbers: Path | None) -> Beside:
