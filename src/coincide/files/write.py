@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from coincide.files import itk_image, mgh, nifti
+from coincide.files.accept import as_image
 from coincide.files.atomic import atomic, suffixes
 from coincide.files.lps import shear, unsheared
 from coincide.space.grid import Grid
@@ -19,7 +21,7 @@ WHOLE = tuple(np.dtype(kind) for kind in (np.uint8, np.int16, np.int32, np.int64
 
 
 def write_image(
-    image: Image, path: str | Path, *, dtype: np.dtype | type | None = None
+    image: Any, path: str | Path, *, dtype: np.dtype | type | None = None
 ) -> tuple[str, ...]:
     """Write one image; the suffix says the format.
 
@@ -29,7 +31,8 @@ def write_image(
     the returned notes say by how many mm voxels moved.
 
     Args:
-        image: (1, C, *S); several channels only in NIfTI and MGH, as frames.
+        image: An `Image` (1, C, *S), several channels only in NIfTI and MGH, as frames; or
+            anything else that `register` takes, of which integers stay integers.
         path: Where to.
         dtype: Number type. Intensities are rounded and clipped to it, never wrapped. None: float32
             for intensities, the smallest integer that holds them for labels, 8 bits for PNG.
@@ -44,6 +47,8 @@ def write_image(
     """
     path = Path(path)
     suffix = suffixes(path).lower()
+    if not isinstance(image, Image):
+        image = _accepted(image)
     _check(image, suffix, path)
     array, notes = cast(_array(image), dtype, suffix, whole=not image.data.is_floating_point())
     grid = image.grid
@@ -69,6 +74,12 @@ def write_image(
             if suffix == ".mhd":
                 _rename_voxels(temporary, path)
     return notes
+
+
+def _accepted(value: Any) -> Image:
+    """An image of any form, its integers exact."""
+    source = as_image(value)
+    return as_image(value, whole=True).image if source.dtype.kind in "iub" else source.image
 
 
 def cast(
