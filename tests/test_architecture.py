@@ -46,19 +46,26 @@ LAYERS = (
     ("presets",),
     ("auto",),
     ("chain",),
-    ("settings",),
+    ("scan",),
+    ("settings", "status"),
     ("scores",),
+    ("agreement",),
     ("trust",),
     ("report",),
+    ("still",),
+    ("request",),
+    ("record",),
     ("output",),
     ("register",),
     ("cohort",),
     ("cli",),
 )
 # Methods that hand over to a later room when they are called: `image.save(...)`.
-DOORS = {("space.image", "files"), ("transforms.transform", "files")}
+DOORS = {("space.image", "files"), ("transforms.transform", "files")} | {
+    ("registration", room) for room in ("files", "scores", "report", "still", "output")
+}
 NOWHERE_NAMES = {"utils", "core", "common", "helpers", "base", "misc"}
-LAZY = ("matplotlib", "jinja2", "nilearn")
+LAZY = ("matplotlib", "jinja2", "nilearn", "ipyniivue")
 
 # compiled loops take flat arrays, and as many as they need
 COMPILED = re.compile(r"kernels\.(.+\.)?(loops|triton\w*)")

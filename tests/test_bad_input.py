@@ -55,12 +55,21 @@ class Bench:
         pair = (fixed or self.fixed, moving or self.moving)
         main(
             [
-                *("register", *map(str, pair), "--out", str(self.out), "--preset", "affine"),
+                *(
+                    "register",
+                    *map(str, pair),
+                    "--out",
+                    str(self.out),
+                    "--preset",
+                    "affine",
+                    "--force",
+                ),
                 *("--initial", start, "--report", "False", *map(str, more)),
             ]
         )
         assert {p.name for p in self.out.iterdir()} == {
-            *("warped.nii.gz", "transform.h5", "inverse.h5", "settings.toml", "scores.json")
+            *("warped.nii.gz", "transform.h5", "inverse.h5", "settings.toml", "scores.json"),
+            "result.json",
         }
         return " ".join(self.capsys.readouterr().err.split())
 
@@ -182,10 +191,10 @@ def test_a_mask_elsewhere_is_refused(bench):
 
 def test_a_series_needs_a_frame(bench):
     series = bench.save("m.nii", np.stack([bench.array, 0 * bench.array], -1))
-    assert "--frame N" in bench.refused(moving=series)
-    said = bench.refused("--frame", 5, fixed=series, moving=series)
+    assert "--moving-frame N" in bench.refused(moving=series)
+    said = bench.refused("--fixed-frame", 5, "--moving-frame", 0, fixed=series, moving=series)
     assert "has frames 0 to 1; frame 5 is not there" in said
-    bench.run("--frame", 0, moving=series)
+    bench.run("--moving-frame", 0, moving=series)
     np.testing.assert_allclose(bench.warped(), bench.array, atol=0.01)
 
 
@@ -402,7 +411,7 @@ def test_full_disk_keeps_the_earlier_result(bench, monkeypatch):
     before = {p.name: p.read_bytes() for p in bench.out.iterdir()}
     monkeypatch.setattr(os, "fsync", full)
     bench.command(
-        *("register", bench.moving, bench.fixed, "--out", bench.out),
+        *("register", bench.moving, bench.fixed, "--out", bench.out, "--force"),
         *("--preset", "affine", "--initial", "header", "--report", "False"),
     )
     assert {p.name: p.read_bytes() for p in bench.out.iterdir()} == before

@@ -19,7 +19,8 @@ from coincide.synthetic.deformations import random_affine, smooth_displacement
 from coincide.synthetic.phantoms import textured
 
 FILES = {"inverse.h5", "report.html", "scores.json", "settings.toml", "transform.h5"} | {
-    "warped.nii.gz"
+    "result.json",
+    "warped.nii.gz",
 }
 
 
@@ -82,12 +83,17 @@ def symmetric(folder):
     return out
 
 
+def details(out):
+    """What every way says of itself, for who tunes it."""
+    return "; ".join(json.loads((out / "result.json").read_text())["details"])
+
+
 def world(folder):
     """Points of the fixed image, LPS as ITK has them."""
     return read_points(folder / "fixed points.csv") * [-1, -1, 1]
 
 
-def test_register_writes_six_files(run):
+def test_register_writes_seven_files(run):
     assert {p.name for p in run.iterdir()} == FILES
     scores = json.loads((run / "scores.json").read_text())
     assert scores["regularity"]["folding_percent"] == 0
@@ -169,14 +175,15 @@ def test_settings_repeat_the_run(folder, run):
 def test_a_search_is_run_kept_and_left_out_again(folder, run, capsys):
     out, text = folder / "searched", "convex(spacing=6, reach=6, step=3) >> displacement"
     coincide("register", "--settings", run / "settings.toml", "--ways", text, "--out", out)
-    assert "convex: 0." in capsys.readouterr().out
+    assert "Searched for large motion, then deformed" in capsys.readouterr().out
+    assert "convex: 0." in details(out)
     assert tomllib.loads((out / "settings.toml").read_text())["ways"] == text
     assert "<b>convex</b>" in (out / "report.html").read_text()
     coincide(
         *("register", "--settings", out / "settings.toml", "--ways", "displacement"),
-        *("--out", out, "--report", "False"),
+        *("--out", out, "--report", "False", "--force"),
     )
-    assert "convex" not in capsys.readouterr().out
+    assert "convex" not in details(out)
 
 
 def test_an_option_overrules_the_settings(folder, run):
@@ -193,7 +200,7 @@ def test_levels_are_set_one_by_one(folder, tmp_path, capsys):
     images = (folder / "fixed image.nii.gz", folder / "moving image.nii.gz")
     out = ("--initial", "header", "--out", tmp_path, "--report", "False")
     coincide("register", *images, *given, *out)
-    assert "level 0 used its 6 steps, level 1 used its 4 steps" in capsys.readouterr().out
+    assert "level 0 used its 6 steps, level 1 used its 4 steps" in details(tmp_path)
     settings = tomllib.loads((tmp_path / "settings.toml").read_text())
     found = [(level["steps"], level["objective"]) for level in settings["levels"]]
     assert found == [(6, "mse"), (4, "ngf")]
@@ -237,7 +244,8 @@ def test_a_term_without_its_files_is_refused(folder, capsys, tmp_path, term, kin
         *("register", folder / "fixed image.nii.gz", folder / "moving image.nii.gz"),
         *("--out", tmp_path / "out", "--objective", f"mse + 0.5*{term}"),
     )
-    assert f"has the term '{term}'; give --fixed-{kind} and --moving-{kind}" in message
+    assert f"has the term '{term}' but was not given the {term} of both images" in message
+    assert f"--fixed-{kind} and --moving-{kind}" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -395,7 +403,7 @@ def test_help_covers_every_command(capsys):
     [
         ("regster",),
         ("register", "--no-such-option", "1"),
-        ("register", "a.nii", "b.nii", "--frame", "two"),
+        ("register", "a.nii", "b.nii", "--fixed-frame", "two"),
         ("warp", "a.nii", "t.h5", "--out", "b.nii", "--interpolation", "spline"),
         (),
     ],

@@ -113,7 +113,8 @@ def test_another_contrast_in_3d(case, noise):
     result = register(case.fixed, moving, preset="brain-multimodal", initial=case.start)
     checked(case, result)
     assert case.error(result.transform) < 0.8 * case.error(case.start)
-    assert result.status.startswith("affine: refined what was given; displacement: level 0")
+    assert result.status.startswith("Aligned from the start that was given, then deformed; the ")
+    assert result.details[0] == "affine: refined what was given"
 
 
 @pytest.mark.slow
@@ -193,7 +194,7 @@ def test_own_preset_and_header(small, first):
     levels = [s.level for s in first.history]
     assert levels == sorted(levels)
     assert levels[-1] == 2
-    assert set(first.seconds) == {"read", "displacement", "inverse"}
+    assert set(first.seconds) == {"read", "displacement", "inverse", "agreement"}
 
 
 def test_each_level_has_its_own_objective_optimiser_and_steps(small):
@@ -257,8 +258,8 @@ def test_a_search_finds_what_steps_do_not(far, part):
     assert round_trip(result, far.points) < 0.3
     assert evaluate(result).regularity.folding_percent == 0
     assert {"convex", part.split("(")[0]} == {s.stage for s in result.history}
-    assert set(result.seconds) == {"read", "convex", part.split("(")[0], "inverse"}
-    assert result.status.startswith("convex: 0.")
+    assert set(result.seconds) == {"read", "convex", part.split("(")[0], "inverse", "agreement"}
+    assert result.details[0].startswith("convex: 0.")
     assert result.confidence.grid.dim == 2
     assert result.settings["ways"] == str(build(f"{FOUND} >> {part}"))
 

@@ -130,9 +130,46 @@ def test_a_part_is_looked_for_in_the_module_of_its_name():
     assert done.stdout.split() == ["True", "False"]
 
 
-def test_an_unknown_part_is_answered_with_those_that_are_known():
-    with pytest.raises(ValueError, match=r"no part is called 'bendin'; known: .*bending.*mse"):
-        build("mse + 0.1*bendin")
+def test_an_unknown_part_is_answered_with_the_nearest_and_those_of_its_kind():
+    for text in ("mse + 0.1*bendin", "bendin"):
+        with pytest.raises(ValueError, match="no part is called 'bendin'; did you mean") as said:
+            build(text)
+        known = str(said.value).partition("known: ")[2].split(", ")
+        assert "did you mean 'bending'" in str(said.value)
+        assert {"bending", "diffusion"} <= set(known)
+        assert not {"adam", "affine", "mse"} & set(known)
+    with pytest.raises(ValueError, match=r"did you mean 'bending'\? known: ") as said:
+        objective("mse + bendin")
+    known = str(said.value).partition("known: ")[2].split(", ")
+    assert {"mse", "bending"} <= set(known)
+    assert not {"adam", "affine"} & set(known)
+    with pytest.raises(ValueError, match=r"did you mean 'velocity'\? known: ") as said:
+        read_ways("affine >> velocty(spacing=4)")
+    known = str(said.value).partition("known: ")[2].split(", ")
+    assert {"convex", "velocity"} <= set(known)
+    assert not {"lncc", "adam"} & set(known)
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("bspline(spacing=-4)", "bspline takes spacing above 0, not -4"),
+        ("bspline(spacing=0)", "bspline takes spacing above 0, not 0"),
+        ("bspline_velocity(spacing=-4)", "takes spacing above 0"),
+        ("thin_plate(spacing=0)", "takes spacing above 0"),
+        ("displacement(spacing=-1)", "displacement takes spacing of 0 or more, not -1"),
+        ("velocity(spacing=-1)", "takes spacing of 0 or more"),
+        ("symmetric(spacing=-1)", "takes spacing of 0 or more"),
+        ("convex(reach=0)", "convex takes reach above 0, not 0"),
+        ("convex(step=-2)", "convex takes step above 0"),
+        ("spanning_tree(spacing=inf)", "spanning_tree takes spacing above 0, not inf"),
+        ("level(tolerance=-1)", "level takes tolerance of 0 or more"),
+        ("level(window=0)", "level takes window above 0"),
+    ],
+)
+def test_impossible_numbers_are_answered_with_what_is_allowed(text, allowed):
+    with pytest.raises(ValueError, match=allowed):
+        build(text)
 
 
 @pytest.mark.parametrize(

@@ -136,14 +136,14 @@ def test_terms_that_hold_data_can_only_be_repeated_in_python(folder, tmp_path, c
     assert "terms made of data in Python, mse + 0.1*rigidity" in capsys.readouterr().err
 
 
-def test_arrays_have_no_names_and_files_do(folder, tmp_path):
+def test_arrays_are_written_beside_the_settings_and_files_are_named(folder, tmp_path):
     fixed, moving = textured((48, 44), seed=2).image, textured((48, 44), seed=3).image
     result = register(fixed, moving, "affine")
-    assert not {"fixed", "moving"} & set(result.settings)
-    save(result, tmp_path / "a", report=False)
+    assert result.settings["fixed"] == "fixed.nii.gz"
+    assert repeated(result, tmp_path)
     pair = folder / "fixed.nii.gz", folder / "moving.nii.gz"
     run(
-        *("register", *pair, "--settings", tmp_path / "a" / "settings.toml"),
+        *("register", *pair, "--settings", tmp_path / "python" / "settings.toml"),
         *("--out", tmp_path / "b", "--report", "False"),
     )
     written = tomllib.loads((tmp_path / "b" / "settings.toml").read_text())

@@ -21,10 +21,12 @@ try:
     from coincide.optimisers.loop import LEVELS, optimise
     from coincide.output import save
     from coincide.presets.preset import PRESETS, Preset
+    from coincide.record import load
     from coincide.register import register
     from coincide.registration import Registration
     from coincide.registry import build
     from coincide.report.page import write_report
+    from coincide.scan import Scan
     from coincide.scores.evaluate import evaluate
     from coincide.space.grid import Grid
     from coincide.space.image import Image
@@ -42,8 +44,10 @@ __all__ = [
     "Level",
     "Preset",
     "Registration",
+    "Scan",
     "build",
     "evaluate",
+    "load",
     "optimise",
     "read_image",
     "read_labels",

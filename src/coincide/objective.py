@@ -223,7 +223,7 @@ def objective(value: "str | Term | Objective") -> Objective:
         TypeError: if the value is neither text nor made of terms.
     """
     if isinstance(value, str):
-        text, value = value, build(value)
+        text, value = value, build(value, among=Term)
         if not isinstance(value, Term | Objective):
             raise ValueError(f"{text!r} is not an objective; known: {', '.join(parts(Term))}")
     if isinstance(value, Objective):

@@ -1,6 +1,7 @@
 """Parts by name, and the notation that puts them together."""
 
 import ast
+import difflib
 import importlib
 import inspect
 import operator
@@ -119,7 +120,7 @@ def _literal(value: Any) -> str:
     return repr(value) if plain else str(value) if is_dataclass(value) else written(value)
 
 
-def build(text: str, kind: type | tuple[type, ...] = object) -> Any:
+def build(text: str, kind: type | tuple[type, ...] = object, *, among: type | None = None) -> Any:
     """Read a part, a sum of terms or a chain of ways from text: `"ngf(eta=0.5) + 0.1*bending"`.
 
     Only names, numbers, strings, tuples, `+`, `*`, `>>` and calls with keywords are understood;
@@ -128,6 +129,7 @@ def build(text: str, kind: type | tuple[type, ...] = object) -> Any:
     Args:
         text: The expression.
         kind: What the result must be, for the error message.
+        among: The kind of its parts, whose names are told where one is not known; None: `kind`.
 
     Raises:
         ValueError: naming the unknown part or argument, and what would work.
@@ -136,7 +138,7 @@ def build(text: str, kind: type | tuple[type, ...] = object) -> Any:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
         raise ValueError(f"cannot read {text!r}: {error.msg}") from None
-    result = _value(tree, text)
+    result = _value(tree, text, among or kind)
     if not isinstance(result, kind):
         known = ", ".join(parts(kind))
         wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
@@ -147,23 +149,24 @@ def build(text: str, kind: type | tuple[type, ...] = object) -> Any:
 JOINED = {ast.Add: operator.add, ast.Mult: operator.mul, ast.RShift: operator.rshift}
 
 
-def _value(node: ast.AST, text: str) -> Any:
+def _value(node: ast.AST, text: str, kind: type | tuple[type, ...]) -> Any:
     match node:
         case ast.Constant(value=value) if isinstance(value, int | float | str):
             return value
         case ast.Tuple(elts=elements):
-            return tuple(_value(element, text) for element in elements)
+            return tuple(_value(element, text, object) for element in elements)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return _apply(operator.neg, node, text, _value(operand, text))
+            return _apply(operator.neg, node, text, _value(operand, text, kind))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in JOINED:
-            joined = JOINED[type(op)]
-            return _apply(joined, node, text, _value(left, text), _value(right, text))
+            both = _value(left, text, kind), _value(right, text, kind)
+            return _apply(JOINED[type(op)], node, text, *both)
         case ast.Name(id="inf"):
             return float("inf")
         case ast.Name(id=name):
-            return _make(name, {})
+            return _make(name, {}, kind)
         case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
-            return _make(name, {str(k.arg): _value(k.value, text) for k in keywords})
+            given = {str(k.arg): _value(k.value, text, object) for k in keywords}
+            return _make(name, given, kind)
     raise _unreadable(node, text)
 
 
@@ -182,8 +185,8 @@ def _unreadable(node: ast.AST, text: str) -> ValueError:
     )
 
 
-def _make(name: str, arguments: dict[str, Any]) -> Any:
-    part = _found(name)
+def _make(name: str, arguments: dict[str, Any], kind: type | tuple[type, ...]) -> Any:
+    part = _found(name, kind)
     try:
         return part(**arguments)
     except TypeError:
@@ -194,13 +197,42 @@ def _make(name: str, arguments: dict[str, Any]) -> Any:
         ) from None
 
 
-def _found(name: str) -> type:
+def _found(name: str, kind: type | tuple[type, ...]) -> type:
     """The part of that name: known already, in the module of that name, or in any other."""
     if name not in PARTS and name in _modules():
         importlib.import_module(_modules()[name])
     if name in PARTS:
         return PARTS[name]
     known = parts()
-    if name not in known:
-        raise ValueError(f"no part is called {name!r}; known: {', '.join(known)}")
-    return known[name]
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, parts(kind), 1) or difflib.get_close_matches(
+        name, known, 1
+    )
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    some = parts(kind)
+    if kind is object and near:  # of the same room: who writes bendin wants a penalty
+        some = {n: p for n, p in known.items() if _room(p) == _room(known[near[0]])}
+    raise ValueError(f"no part is called {name!r}; {hint}known: {', '.join(some)}")
+
+
+def _room(part: type) -> str:
+    return part.__module__.rpartition(".")[0]
+
+
+def positive(part: Any, *names: str, zero: bool = False) -> None:
+    """Refuse arguments of a part that are not above 0, or, where it may be, not 0 either.
+
+    Args:
+        part: The part, with each argument under its name.
+        names: Arguments that must be numbers above 0.
+        zero: Whether 0 is allowed too.
+
+    Raises:
+        ValueError: naming the argument and what is allowed.
+    """
+    for name in names:
+        value = getattr(part, name)
+        if not (value >= 0 if zero else value > 0) or value == float("inf"):
+            least = "of 0 or more" if zero else "above 0"
+            raise ValueError(f"{part.name} takes {name} {least}, not {value}")

@@ -41,10 +41,10 @@ def test_options_of_the_command_line_hold_where_a_row_says_nothing(path, tmp_pat
 
 
 def test_the_command_line_of_a_row_keeps_values_that_look_like_options(path, tmp_path):
-    (row,) = rows(path, "fixed,moving,ways,frame\na,b,--odd,-1\n")
+    (row,) = rows(path, "fixed,moving,ways,fixed_frame\na,b,--odd,-1\n")
     said = row.arguments(tmp_path / "out")
     assert said[:3] == ("register", str(tmp_path / "a"), str(tmp_path / "b"))
-    assert said[3:] == ("--ways=--odd", "--frame=-1", f"--out={tmp_path / 'out'}")
+    assert said[3:] == ("--ways=--odd", "--fixed-frame=-1", f"--out={tmp_path / 'out'}")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from coincide.registration import Candidate, Registration, Step
-from coincide.report.beside import Beside
 from coincide.report.outliers import outliers
 from coincide.report.page import decimals, figured, longest, number, page, write_report
 from coincide.report.summary import lead
@@ -83,16 +82,15 @@ def with_everything():
 
 
 def labelled(result):
-    """Two labels and three landmarks beside it."""
+    """The same with two labels and three landmarks."""
     first, second = (
         image.numpy() > image.numpy().max() / 4 for image in (result.fixed, result.moving)
     )
     points = np.array([[20.0, 22.0, 18.0], [12.0, 30.0, 20.0], [25.0, 15.0, 14.0]])
-    return Beside(
-        fixed_labels=Image.from_array(first.astype(np.int16)),
-        moving_labels=Image.from_array(second.astype(np.int16)),
-        fixed_points=points,
-        moving_points=points + np.array([3.0, -2.0, 1.0]),
+    return replace(
+        result,
+        labels=tuple(Image.from_array(one.astype(np.int16)) for one in (first, second)),
+        points=(points, result.transform(points) + np.array([0.5, -0.5, 0.2])),
         label_names={1: "the bright <one>"},
     )
 
@@ -149,22 +147,16 @@ class TestInTheBrowser:
             [[0.0, -0.1, 2.0, 5], [-1.0, 0.2, 0.0, 6], [0.1, 1.5, 0.0, 7], [0, 0, 0, 1]]
         )
         registrations = [
-            with_everything(),
+            labelled(with_everything()),
             registration((40, 36)),
             registration((44, 40, 4), thick),
             registration((30, 28, 20), sheared),
         ]
-        beside = [labelled(registrations[0]), None, None, None]
         path = write_report(
             registrations,
             tmp_path / "report.html",
-            beside=beside,
             scores=[
-                evaluate(
-                    registrations[0],
-                    fixed_labels=beside[0].fixed_labels,
-                    moving_labels=beside[0].moving_labels,
-                ).to_dict(),
+                evaluate(registrations[0]).to_dict(),
                 None,
                 None,
                 None,
@@ -266,7 +258,7 @@ class TestPage:
         assert not re.search(r"https?://", text)
         for expected in (
             "b.nii.gz → a.nii.gz",
-            "Converged after 120 steps. It took 4.2 s. 2 things about the input need a look.",
+            "Converged after 120 steps. It took 4.2 s. 2 things need a look.",
             "&lt;b&gt;spacing&lt;/b&gt;",
             f"{scores['overlap']['mean_dice']:.3f}",
             f"{scores['surface']['mean_hd95_mm']:.2f}",
@@ -307,16 +299,10 @@ class TestPage:
 
     def test_what_was_gained_is_told_before_and_after(self):
         result = with_everything()
-        beside = labelled(result)
-        scores = evaluate(
-            result,
-            fixed_labels=beside.fixed_labels,
-            moving_labels=beside.moving_labels,
-            fixed_points=beside.fixed_points,
-            moving_points=beside.moving_points,
-        ).to_dict()
-        before = overlap(beside.fixed_labels.numpy(), beside.moving_labels.numpy()).mean_dice
-        text = page([result], scores=[scores], beside=[beside])
+        result = labelled(result)
+        scores = evaluate(result).to_dict()
+        before = overlap(*(labels.numpy() for labels in result.labels)).mean_dice
+        text = page([result], scores=[scores])
         for value, count in ((before, 3), (scores["landmarks"]["initial_mean_mm"], 2)):
             assert f'title="before the registration">{value:.{count}f}</span>' in text
         assert "NMI" in text
@@ -328,12 +314,10 @@ class TestPage:
         result = registration()
         still = replace(result, moving=result.fixed, transform=Affine(np.eye(4)))
         labels = (result.fixed.numpy() > 20).astype(np.int16)
-        beside = Beside(
-            fixed_labels=Image.from_array(labels), moving_labels=Image.from_array(5 * labels)
-        )
-        assert "lie on another number of the moving map: 1 on 5" in page([still], beside=[beside])
-        same = replace(beside, moving_label_map={5: 1})
-        assert "another number" not in page([still], beside=[same])
+        fixed, moving = Image.from_array(labels), Image.from_array(5 * labels)
+        told = "lie on another number of the moving map: 1 on 5"
+        assert told in page([replace(still, labels=(fixed, moving))])
+        assert "another number" not in page([replace(still, labels=(fixed, fixed))])
 
     def test_rounds_of_a_search_are_not_drawn_as_a_curve(self):
         rounds = tuple(Step("convex", 0, n, 0.2 + 0.1 * n, {}) for n in range(6))
@@ -364,10 +348,6 @@ class TestPage:
     def test_scores_must_match(self):
         with pytest.raises(ValueError, match="2 scores were given for 1 registrations"):
             page([registration((20, 20))], scores=[None, None])
-
-    def test_what_is_drawn_beside_must_match(self):
-        with pytest.raises(ValueError, match="2 beside were given for 1 registrations"):
-            page([registration((20, 20))], beside=[None, None])
 
     def test_a_failure_leaves_the_old_file(self, tmp_path, monkeypatch):
         path = tmp_path / "report.html"

@@ -6,24 +6,23 @@ import torch
 from PIL import Image as Picture
 
 from coincide.registration import Registration
-from coincide.report.agreement import Agreement
-from coincide.report.beside import Beside
 from coincide.report.deformation import coded
+from coincide.report.likeness import Likeness
 from coincide.report.scene import Scene
 from coincide.space.image import Image
 from coincide.space.sampling import resample
 from coincide.transforms.linear import Affine
 
 
-def scene(affine, longest=None, **beside):
+def scene(affine, longest=None, **more):
     """A bright box in the dark, and a transform that differs along every axis."""
     values = np.zeros((60, 50, 40), np.float32)
     values[20:40, 15:40, 10:30] = np.random.default_rng(0).random((20, 25, 20)) + 1
     image = Image.from_array(values, affine)
     matrix = np.diag([1.05, 0.95, 1.1, 1.0])
     matrix[:3, 3] = 1, 2, 3
-    result = Registration(image, image, Affine(matrix), Affine(np.linalg.inv(matrix)))
-    return Scene(result, Beside(**beside), longest)
+    there, back = Affine(matrix), Affine(np.linalg.inv(matrix))
+    return Scene(Registration(image, image, there, back, **more), longest)
 
 
 def test_the_lattice_is_the_voxels_of_the_content():
@@ -44,7 +43,7 @@ def test_a_moving_image_far_away_does_not_make_everything_small():
     shift = np.eye(4)
     shift[:3, 3] = 30, 20, 10
     back = Affine(np.linalg.inv(shift))
-    assert max(Scene(Registration(fixed, moving, Affine(shift), back), Beside()).lattice.shape) < 35
+    assert max(Scene(Registration(fixed, moving, Affine(shift), back)).lattice.shape) < 35
 
 
 def test_a_volume_of_256_voxels_an_axis_is_drawn_with_every_voxel():
@@ -52,7 +51,7 @@ def test_a_volume_of_256_voxels_an_axis_is_drawn_with_every_voxel():
     values[:, 2:6, 2:6] = 1
     image = Image.from_array(values)
     still = Affine(np.eye(4))
-    assert Scene(Registration(image, image, still, still), Beside()).lattice.shape[0] == 256
+    assert Scene(Registration(image, image, still, still)).lattice.shape[0] == 256
 
 
 def test_the_field_is_what_the_transform_says():
@@ -90,7 +89,7 @@ def test_beside_the_moving_image_is_the_darkest_and_not_zero():
     shift = np.eye(3)
     shift[0, 2] = 8
     result = Registration(image, image, Affine(shift), Affine(np.linalg.inv(shift)))
-    warped = Scene(result, Beside()).pictures["warped"][0]
+    warped = Scene(result).pictures["warped"][0]
     assert warped[0].max() == 0  # the value 0 itself would be nearly white
 
 
@@ -109,8 +108,10 @@ def colour_pair(tmp_path):
 def test_a_picture_read_as_its_luminance_is_drawn_in_its_colours(tmp_path):
     colours, path, grey = colour_pair(tmp_path)
     still = Affine(np.eye(3))
-    result = Registration(grey, grey, still, still, settings={"fixed": str(path)})
-    drawn = Scene(result, Beside(moving_file=path)).pictures
+    result = Registration(
+        grey, grey, still, still, settings={"fixed": str(path), "moving": str(path)}
+    )
+    drawn = Scene(result).pictures
     for name in ("fixed", "moving", "warped"):
         assert np.abs(drawn[name].astype(int) - colours.transpose(2, 1, 0)).max() <= 1, name
 
@@ -119,7 +120,8 @@ def test_the_colours_of_another_picture_are_not_taken(tmp_path):
     _, path, grey = colour_pair(tmp_path)
     other = grey.with_data(grey.data.flip(2))
     still = Affine(np.eye(3))
-    drawn = Scene(Registration(other, other, still, still), Beside(fixed_file=path)).pictures
+    result = Registration(other, other, still, still, settings={"fixed": str(path)})
+    drawn = Scene(result).pictures
     assert len(drawn["fixed"]) == 1
 
 
@@ -128,14 +130,14 @@ def test_three_channels_are_red_green_and_blue():
     image = Image.from_array(np.zeros((12, 9), np.float32), np.diag([-1.0, -1.0, 1.0]))
     image = image.with_data(data)
     still = Affine(np.eye(3))
-    drawn = Scene(Registration(image, image, still, still), Beside()).pictures["fixed"]
+    drawn = Scene(Registration(image, image, still, still)).pictures["fixed"]
     assert np.abs(drawn.astype(float) / 255 - data[0].numpy()).max() < 0.01
 
 
 def test_landmarks_have_their_places_in_both_images_and_their_error():
     points = np.array([[30.0, 20.0, 20.0], [25.0, 25.0, 18.0]])
     partners = points + np.array([4.0, 0.0, 0.0])
-    drawn = scene(np.eye(4), fixed_points=points, moving_points=partners)
+    drawn = scene(np.eye(4), points=(points, partners))
     first = drawn.data()["landmarks"][0]
     assert first["before"] == pytest.approx(4)
     found = points[0] * [1.05, 0.95, 1.1] + [1, 2, 3]
@@ -146,52 +148,38 @@ def test_landmarks_have_their_places_in_both_images_and_their_error():
     assert np.allclose(drawn.lattice.to_world(np.array(first["true"])), true, atol=1e-2)
 
 
-def test_labels_are_drawn_in_the_numbering_of_the_fixed_map():
+def test_labels_that_are_numbered_differently_are_seen():
     map_ = np.zeros((60, 50, 40), np.int64)
     map_[22:38, 17:38, 12:28] = 300_000
     fixed = Image.from_array(map_)
-    moving = Image.from_array(np.where(map_ > 0, 7, 0))
-    drawn = scene(
-        np.eye(4),
-        fixed_labels=fixed,
-        moving_labels=moving,
-        moving_label_map={7: 300_000},
-        label_names={300_000: "liver"},
-    )
-    labels = drawn.data()["labels"]
+    named = {"label_names": {300_000: "liver"}}
+    labels = scene(np.eye(4), labels=(fixed, fixed), **named).data()["labels"]
     assert labels["numbers"] == [0, 300_000]
     assert labels["names"][1] == "liver"
     assert labels["before"] == {300_000: 1.0}
     assert labels["elsewhere"] == {}
-    unmatched = scene(np.eye(4), fixed_labels=fixed, moving_labels=moving).data()["labels"]
-    assert unmatched["elsewhere"] == {300_000: 7}
+    moving = Image.from_array(np.where(map_ > 0, 7, 0))
+    labels = scene(np.eye(4), labels=(fixed, moving)).data()["labels"]
+    assert labels["elsewhere"] == {300_000: 7}
 
 
-def test_agreement_rises_where_the_transform_is_right():
+def test_likeness_rises_where_the_transform_is_right():
     values = np.random.default_rng(0).random((24, 24, 24)).astype(np.float32)
     moving = Image.from_array(values)
     shift = np.eye(4)
     shift[0, 3] = 3.0
     fixed = Image.from_array(values, shift)
     right = Affine(np.linalg.inv(shift))
-    found = Scene(Registration(fixed, moving, right, Affine(shift)), Beside()).agreement
+    found = Scene(Registration(fixed, moving, right, Affine(shift))).likeness
     assert found["after"].ncc == pytest.approx(1, abs=1e-3)
     assert found["before"].ncc < 0.1
     assert found["after"].nmi > found["before"].nmi + 0.3
 
 
-def test_agreement_knows_no_contrast_but_relation():
+def test_likeness_knows_no_contrast_but_relation():
     values = np.random.default_rng(0).random(50_000)
-    assert Agreement.of(values, 1 - values).nmi == pytest.approx(2, abs=1e-6)
-    assert Agreement.of(values, 1 - values).ncc == pytest.approx(-1)
-    assert Agreement.of(values, np.random.default_rng(1).random(50_000)).nmi < 1.02
-    assert Agreement.of(values, np.zeros(50_000)).ncc is None
-    assert Agreement.of(values, values, np.zeros(50_000, bool)).nmi is None
-
-
-def test_half_of_the_labels_or_points_is_refused():
-    labels = Image.from_array(np.ones((3, 3, 3), np.int64))
-    with pytest.raises(ValueError, match="fixed_labels were given without moving_labels"):
-        Beside(fixed_labels=labels)
-    with pytest.raises(ValueError, match=r"\(2, 3\) and \(3, 3\) do not pair up"):
-        Beside(fixed_points=np.zeros((2, 3)), moving_points=np.zeros((3, 3)))
+    assert Likeness.of(values, 1 - values).nmi == pytest.approx(2, abs=1e-6)
+    assert Likeness.of(values, 1 - values).ncc == pytest.approx(-1)
+    assert Likeness.of(values, np.random.default_rng(1).random(50_000)).nmi < 1.02
+    assert Likeness.of(values, np.zeros(50_000)).ncc is None
+    assert Likeness.of(values, values, np.zeros(50_000, bool)).nmi is None

@@ -24,7 +24,7 @@ from coincide.registration import Registration
 from coincide.report.page import write_report
 
 OPTIONS = tuple(f.name for f in fields(RegisterOptions) if f.name != "out")
-KINDS = ("_mask", "_exclude", "_labels", "_points")
+KINDS = ("_mask", "_exclude", "_labels", "_points", "label_names", "label_map")
 FILES = tuple(name for name in OPTIONS if name in ("fixed", "moving") or name.endswith(KINDS))
 PERHAPS = ("initial", "preset", "settings")  # the name of a file, or something else
 KNOWN = (*OPTIONS, "settings", "report")

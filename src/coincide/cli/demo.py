@@ -3,17 +3,16 @@
 from pathlib import Path
 
 import torch
+from tyro.conf import FlagCreatePairsOff
 
 from coincide.alignment import pulled
-from coincide.files.write import write_image
 from coincide.output import save
 from coincide.register import register
-from coincide.scores.evaluate import evaluate
 from coincide.synthetic.deformations import random_affine, smooth_displacement
 from coincide.synthetic.icbm import icbm152, second_contrast
 
 
-def demo(out: Path = Path("demo"), seed: int = 0) -> None:
+def demo(out: Path = Path("demo"), seed: int = 0, force: FlagCreatePairsOff[bool] = False) -> None:
     """Register two contrasts of the ICBM152 average brain under a known deformation.
 
     A second contrast is made from the tissue maps, moved by a known affine map and a known smooth
@@ -22,6 +21,7 @@ def demo(out: Path = Path("demo"), seed: int = 0) -> None:
     Args:
         out: Folder to write.
         seed: Of the deformation.
+        force: Write over another run in the folder.
     """
     brain = icbm152()
     moving = second_contrast(brain.grey, brain.white, brain.t1)
@@ -35,10 +35,7 @@ def demo(out: Path = Path("demo"), seed: int = 0) -> None:
     # the deformed image shows at x what was at truth(x), so the two maps together stand still
     before = (truth(points) - points).norm(dim=-1)
     after = (truth(result.transform(points)) - points).norm(dim=-1)
-    out.mkdir(parents=True, exist_ok=True)
-    write_image(brain.t1, out / "fixed.nii.gz")
-    write_image(deformed, out / "moving.nii.gz")
-    save(result, out, scores=evaluate(result).to_dict())
+    save(result, out, force=force)
     print(
         f"true error before: median {float(before.median()):.2f} mm, "
         f"95th percentile {float(before.quantile(0.95)):.2f} mm"

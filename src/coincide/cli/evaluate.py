@@ -1,92 +1,83 @@
 """coincide evaluate."""
 
 import json
-import tomllib
+import sys
 from pathlib import Path
+from typing import Annotated, Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
-from coincide.files.atomic import atomic
-from coincide.files.itk import read_transform
-from coincide.files.points import read_points
-from coincide.files.read import load, read_labels
+from coincide.files.label_table import read_label_map
+from coincide.output import write_text
+from coincide.record import load
 from coincide.registration import Registration
-from coincide.scores.evaluate import evaluate as scored
+from coincide.scan import as_labels
+from coincide.space.label_numbers import renumbered
+
+File = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
 
 
 def evaluate(
     folder: Positional[Path],
-    fixed_labels: Path | None = None,
-    moving_labels: Path | None = None,
-    fixed_points: Path | None = None,
-    moving_points: Path | None = None,
+    fixed_labels: File = None,
+    moving_labels: File = None,
+    fixed_points: File = None,
+    moving_points: File = None,
+    moving_label_map: File = None,
+    fixed_mask: File = None,
 ) -> None:
     """Score a finished registration against label maps or landmarks.
 
-    Prints the scores as JSON and writes them to scores.json in the folder, beside those that are
-    there already.
+    Prints the scores as JSON and writes them to scores.json in the folder. Labels, landmarks and
+    masks of the run are used where no others are given; scores that are not computed again stay.
 
         coincide evaluate run --fixed-labels f_seg.nii.gz --moving-labels m_seg.nii.gz
 
     Args:
-        folder: What `register --out` wrote.
+        folder: What `register --out` or `coincide.save` wrote.
         fixed_labels: Label map of the fixed image.
         moving_labels: Label map of the moving image.
         fixed_points: Landmarks of the fixed image.
         moving_points: Landmarks of the moving image, in the same order.
+        moving_label_map: Numbers of `--moving-labels` and of the fixed map that mean the same
+            organ, as a table.
+        fixed_mask: Where folding and the inverse are measured.
     """
     result = finished(folder)
     for pair in ((fixed_labels, moving_labels), (fixed_points, moving_points)):
         if (pair[0] is None) != (pair[1] is None):
             raise ValueError("labels and points are needed of both images, or of neither")
-    images = result.fixed, result.moving
-    labels = [path and read_labels(path) for path in (fixed_labels, moving_labels)]
-    points = [
-        path and read_points(path, image=image)
-        for path, image in zip((fixed_points, moving_points), images, strict=True)
-    ]
-    scores = scored(
-        result,
-        fixed_labels=labels[0],
-        moving_labels=labels[1],
-        fixed_points=points[0],
-        moving_points=points[1],
+    labels = None if moving_labels is None else as_labels(moving_labels)
+    if moving_label_map is not None:
+        if labels is None:
+            raise ValueError("--moving-label-map says how --moving-labels are numbered; give them")
+        labels = renumbered(labels, read_label_map(moving_label_map))
+    found = result.evaluate(
+        fixed_labels=fixed_labels,
+        moving_labels=labels,
+        fixed_points=fixed_points,
+        moving_points=moving_points,
+        fixed_mask=fixed_mask,
     ).to_dict()
-    # what is not scored again stays as it was
-    before = folder / "scores.json"
-    kept = json.loads(before.read_text("utf-8")) if before.exists() else {}
-    scores = kept | {name: score for name, score in scores.items() if score is not None}
-    text = json.dumps(scores, indent=2)
-    with atomic(folder / "scores.json") as temporary:
-        temporary.write_text(text, "utf-8")
+    text = json.dumps(merged(folder / "scores.json", found), indent=2)
+    write_text(text, folder / "scores.json")
     print(text)
 
 
+def merged(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """Scores with those of the file that were not computed again."""
+    earlier = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return {**earlier, **{name: one for name, one in found.items() if one or name not in earlier}}
+
+
 def finished(folder: Path) -> Registration:
-    """A registration read back from its folder.
+    """A registration read back from its folder; what has changed since is told.
 
     Raises:
-        ValueError: if the folder is not one that register wrote, or its images have moved.
+        ValueError: if the folder is not one that register wrote.
+        FileNotFoundError: if its images have moved.
     """
-    stored = folder / "settings.toml"
-    if not stored.exists():
-        raise ValueError(f"{folder} has no settings.toml; give a folder that register wrote")
-    settings = tomllib.loads(stored.read_text("utf-8"))
-    frame = settings.get("frame", -1)
-    frame = None if frame < 0 else frame
-    for name in ("fixed", "moving"):
-        if name not in settings:
-            raise ValueError(
-                f"{stored} does not say which file the {name} image was; register from files, or "
-                "use coincide.evaluate in Python"
-            )
-        if not Path(settings[name]).exists():
-            raise ValueError(f"the {name} image {settings[name]} of {folder} is no longer there")
-    return Registration(
-        fixed=load(settings["fixed"], frame=frame).image,
-        moving=load(settings["moving"], frame=frame).image,
-        transform=read_transform(folder / "transform.h5").requires_grad_(False),
-        inverse=read_transform(folder / "inverse.h5").requires_grad_(False),
-        settings=settings,
-        status=f"read from {folder}",
-    )
+    result = load(folder)
+    for note in result.warnings:
+        print(f"note: {note}", file=sys.stderr)
+    return result

@@ -1,20 +1,16 @@
 """coincide report."""
 
 import json
-import sys
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tyro.conf import Positional
 
 from coincide.cli.evaluate import finished
 from coincide.files.label_table import read_label_map, read_label_table
-from coincide.files.points import read_points
-from coincide.files.read import read_labels
 from coincide.registration import Registration
-from coincide.report.beside import Beside
 from coincide.report.page import write_report
+from coincide.space.label_numbers import renumbered
 
 
 def report(
@@ -32,17 +28,16 @@ def report(
     there.
 
     Args:
-        folders: What `register --out` wrote.
+        folders: What `register --out` or `coincide.save` wrote.
         out: File to write.
         label_names: Names of the labels of the fixed map: a table of number and name, a label
             description of ITK-SNAP or a lookup table of FreeSurfer. None: that of each run.
         moving_label_map: Numbers of the moving map and of the fixed map that mean the same organ,
             as a table. None: that of each run.
     """
-    results = [finished(folder) for folder in folders]
+    results = [_named(finished(folder), label_names, moving_label_map) for folder in folders]
     scores = [_scores(folder / "scores.json") for folder in folders]
-    beside = [_beside(result, label_names, moving_label_map) for result in results]
-    write_report(results, out, scores=scores, beside=beside)
+    write_report(results, out, scores=scores)
     print(f"wrote {out}")
 
 
@@ -50,34 +45,13 @@ def _scores(path: Path) -> dict | None:
     return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
-def _beside(result: Registration, names: Path | None, numbers: Path | None) -> Beside:
-    """What was scored beside the images, from the files that the settings of the run name."""
-    settings = result.settings
-
-    def kept(key: str, read: Callable[[Path], Any], given: Path | None = None) -> Any:
-        if given is not None:
-            return read(given)
-        if not isinstance(settings.get(key), str):
-            return None
-        if not Path(settings[key]).exists():
-            print(f"note: {settings[key]} is no longer there and not drawn", file=sys.stderr)
-            return None
-        return read(Path(settings[key]))
-
-    fixed, moving = kept("fixed_labels", read_labels), kept("moving_labels", read_labels)
-    first = kept("fixed_points", lambda path: read_points(path, image=result.fixed))
-    second = kept("moving_points", lambda path: read_points(path, image=result.moving))
-    if fixed is None or moving is None:
-        fixed = moving = None
-    if first is None or second is None:
-        first = second = None
-    return Beside(
-        fixed_labels=fixed,
-        moving_labels=moving,
-        fixed_points=first,
-        moving_points=second,
-        label_names=kept("label_names", read_label_table, names),
-        moving_label_map=kept("moving_label_map", read_label_map, numbers),
-        fixed_file=settings.get("fixed"),
-        moving_file=settings.get("moving"),
-    )
+def _named(result: Registration, names: Path | None, numbers: Path | None) -> Registration:
+    """The same with other names and numbers of its labels."""
+    if names is not None:
+        result = replace(result, label_names=read_label_table(names))
+    if numbers is not None and result.labels is not None:
+        if "moving_label_map" in result.settings or "moving_label_names" in result.settings:
+            raise ValueError("the labels of this run are in one numbering already")
+        fixed, moving = result.labels
+        result = replace(result, labels=(fixed, renumbered(moving, read_label_map(numbers))))
+    return result

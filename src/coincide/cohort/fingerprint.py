@@ -7,11 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coincide.cohort.row import Row
-
-CHUNK = 1 << 20
-# formats of two files, of which one is named: the header says where the voxels are
-BESIDE = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz"), ".hdr": (".img",)}
-BESIDE[".img"] = (".hdr",)
+from coincide.scan import content_hash
 
 
 @dataclass
@@ -27,7 +23,9 @@ class Hashes:
             FileNotFoundError: if there is none.
         """
         if path not in self.known:
-            self.known[path] = _hashed(Path(path))
+            if not Path(path).exists():
+                raise FileNotFoundError(f"there is no file {path}")
+            self.known[path] = content_hash(path)
         return self.known[path]
 
 
@@ -62,22 +60,3 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
     before, after = contents(old), contents(new)
     return sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
-
-
-def _hashed(path: Path) -> str:
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file())
-    elif path.exists():
-        more = BESIDE.get(path.suffix.lower(), ())
-        beside = [path.with_suffix(suffix) for suffix in more]
-        files = [path, *(p for p in beside if p.exists())]
-    else:
-        raise FileNotFoundError(f"there is no file {path}")
-    digest = hashlib.sha256()
-    for file in files:
-        if len(files) > 1:  # names tell the files of a folder apart
-            digest.update(file.relative_to(path.parent).as_posix().encode() + b"\0")
-        with file.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
-                digest.update(chunk)
-    return digest.hexdigest()

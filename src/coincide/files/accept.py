@@ -59,6 +59,8 @@ def as_image(
         raise ValueError(
             f"affine= is for arrays; a {type(value).__name__} carries its own geometry"
         )
+    if not isinstance(value, str | Path):
+        _check_series(series)
     if isinstance(value, ImageFile):
         return value
     if isinstance(value, Image):
@@ -83,8 +85,7 @@ def as_stored(
     """Voxels and geometry as they are; see `as_image`, and `Keep` for several numbers a voxel."""
     if isinstance(value, str | Path):
         return stored(value, frame=frame, series=series, keep=keep)
-    if series is not None:
-        raise ValueError("series= chooses from a folder of DICOM files; give the folder's path")
+    _check_series(series)
     if foreign_kind(value):
         return _one_of(from_foreign(value), frame, keep, foreign_kind(value))
     if isinstance(value, sitk.Image):
@@ -99,6 +100,11 @@ def as_stored(
         f"cannot take a {type(value).__name__} as an image; give a path, an image of nibabel, "
         "SimpleITK, MONAI, TorchIO or ANTs, or a NumPy array and its affine"
     )
+
+
+def _check_series(series: str | None) -> None:
+    if series is not None:
+        raise ValueError("series= chooses from a folder of DICOM files; give the folder's path")
 
 
 def _one_of(source: Stored, frame: int | None, keep: Keep, kind: str) -> Stored:

@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from coincide.files import itk_image, mgh, nifti
+from coincide.files.accept import as_image
 from coincide.files.atomic import atomic, suffixes
 from coincide.files.colour import as_colour
 from coincide.files.lps import shear, unsheared
@@ -31,7 +33,7 @@ WHOLE = tuple(np.dtype(kind) for kind in (np.uint8, np.int16, np.int32, np.int64
 
 
 def write_image(
-    image: Image, path: str | Path, *, dtype: np.dtype | type | None = None
+    image: Any, path: str | Path, *, dtype: np.dtype | type | None = None
 ) -> tuple[str, ...]:
     """Write one image; the suffix says the format.
 
@@ -42,7 +44,8 @@ def write_image(
 
     Args:
         image: (1, C, *S); several channels are frames in NIfTI and MGH, numbers of one voxel in
-            NRRD and MetaImage, colours in pictures: 3, in PNG also 4.
+            NRRD and MetaImage, colours in pictures: 3, in PNG also 4. Or anything else that
+            `register` takes, of which integers stay integers.
         path: Where to.
         dtype: Number type. Intensities are rounded and clipped to it, never wrapped. None: float32
             for intensities, the smallest integer that holds them for labels, 8 bits for PNG.
@@ -56,6 +59,8 @@ def write_image(
         OSError: if the file cannot be written.
     """
     path = Path(path)
+    if not isinstance(image, Image):
+        image = _accepted(image)
     if len(image.data) != 1:
         raise ValueError(
             f"a file holds one image, this batch holds {len(image.data)}; write them one by one"
@@ -135,6 +140,12 @@ def write_voxels(
             if suffix == ".mhd":
                 _rename_voxels(temporary, path)
     return notes
+
+
+def _accepted(value: Any) -> Image:
+    """An image of any form, its integers exact."""
+    source = as_image(value)
+    return as_image(value, whole=True).image if source.dtype.kind in "iub" else source.image
 
 
 def cast(

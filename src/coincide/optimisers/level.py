@@ -6,7 +6,7 @@ from typing import Any
 
 from coincide.objective import Objective, Term
 from coincide.optimisers.optimiser import Optimiser
-from coincide.registry import named, per_level
+from coincide.registry import named, per_level, positive
 from coincide.space.grid import Grid
 
 
@@ -39,6 +39,10 @@ class Level:
     def __post_init__(self):
         if self.steps < 1:
             raise ValueError(f"each level takes 1 step or more, not {self.steps}")
+        positive(self, "window")
+        positive(self, "tolerance", zero=True)
+        if self.spacing is not None:
+            positive(self, "spacing", zero=True)
 
     def __str__(self) -> str:
         given = [f"{name}={value!r}" for name, value in self.settings().items()]

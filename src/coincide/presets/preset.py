@@ -9,7 +9,7 @@ from typing import Any
 from coincide.objective import Objective, Term
 from coincide.optimisers.level import Level, filled
 from coincide.optimisers.optimiser import Optimiser
-from coincide.registry import Ways, build
+from coincide.registry import Chainable, Ways, build
 
 KEYS = ("about", "ways", "levels", "window")
 
@@ -87,7 +87,7 @@ def read_ways(given: Any) -> Ways:
     Raises:
         ValueError: if it is none.
     """
-    found = build(given) if isinstance(given, str) else given
+    found = build(given, among=Chainable) if isinstance(given, str) else given
     if isinstance(found, Ways):
         return found
     try:

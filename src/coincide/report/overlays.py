@@ -6,11 +6,10 @@ import numpy as np
 import torch
 
 from coincide.registration import Registration
-from coincide.report.beside import Beside
 from coincide.report.lattice import coarser, on
 from coincide.report.mosaic import mosaic
-from coincide.scores.label_names import differently_numbered
 from coincide.scores.mapped import mapped
+from coincide.scores.numbering import differently_numbered
 from coincide.scores.overlap import counts, overlap
 from coincide.space.grid import Grid
 from coincide.space.image import Image
@@ -35,7 +34,7 @@ def masks(result: Registration, lattice: Grid, field: Field) -> dict[str, Any] |
     return mosaic(bits[None]) if bits.any() else None
 
 
-def organs(beside: Beside, lattice: Grid, field: Field) -> dict[str, Any] | None:
+def organs(result: Registration, lattice: Grid, field: Field) -> dict[str, Any] | None:
     """Label maps of the fixed, the moving and the warped image; None without any.
 
     Returns:
@@ -46,9 +45,9 @@ def organs(beside: Beside, lattice: Grid, field: Field) -> dict[str, Any] | None
     Raises:
         ValueError: if the maps hold more than 65535 labels.
     """
-    if beside.labels is None:
+    if result.labels is None:
         return None
-    fixed, moving = (Image(labels.data[:1].cpu(), labels.grid) for labels in beside.labels)
+    fixed, moving = (Image(labels.data[:1].cpu(), labels.grid) for labels in result.labels)
     maps = {
         "fixed": on(fixed, lattice, nearest=True)[0],
         "moving": on(moving, lattice, nearest=True)[0],
@@ -58,7 +57,7 @@ def organs(beside: Beside, lattice: Grid, field: Field) -> dict[str, Any] | None
     if len(numbers) > 1 << 16:
         raise ValueError(f"the label maps hold {len(numbers)} labels; are they label maps?")
     maps = {name: counted(each, numbers) for name, each in maps.items()}
-    names = beside.label_names or {}
+    names = result.label_names or {}
     elsewhere = differently_numbered(maps["fixed"], maps["warped"])
     return {
         "maps": {name: mosaic(each[None]) for name, each in maps.items()},
@@ -101,18 +100,16 @@ def confidence(clear: Image | None, lattice: Grid) -> dict[str, Any] | None:
     return {**mosaic(codes[None]), "shape": [*few.shape, *[1] * (3 - few.dim)]}
 
 
-def landmarks(
-    result: Registration, points: tuple[np.ndarray, np.ndarray] | None, lattice: Grid
-) -> list[dict[str, Any]]:
+def landmarks(result: Registration, lattice: Grid) -> list[dict[str, Any]]:
     """Each landmark in voxels of the lattice, and its error before and after, mm.
 
     `fixed` and `true` lie in the fixed image: the landmark, and where its partner of the moving
     image comes to lie by the inverse. `found` and `partner` lie in the moving image: where the
     transform takes the landmark, and where it should. None stands for what is not finite.
     """
-    if points is None:
+    if result.points is None:
         return []
-    first, second = points
+    first, second = result.points
     found = mapped(result.transform, first)
     places = {
         "fixed": first,

@@ -11,7 +11,6 @@ from markupsafe import Markup
 
 from coincide.files.atomic import atomic
 from coincide.registration import Registration
-from coincide.report.beside import Beside
 from coincide.report.outliers import FEWEST, LIMIT, outliers
 from coincide.report.pair import pair
 from coincide.report.versions import versions
@@ -39,7 +38,6 @@ def write_report(
     path: str | os.PathLike[str],
     *,
     scores: Sequence[Mapping[str, Any] | None] | None = None,
-    beside: Sequence[Beside | None] | None = None,
 ) -> Path:
     """Write one HTML file with a slice viewer, scores, cost curves and settings.
 
@@ -50,7 +48,6 @@ def write_report(
         registrations: What to show, one or more.
         path: File to write, `.html`; one that exists is replaced.
         scores: For each registration what `evaluate(...).to_dict()` gave, or None.
-        beside: For each registration its labels, landmarks, names and files to draw, or None.
 
     Returns:
         The path written.
@@ -59,7 +56,7 @@ def write_report(
         ValueError: if there is nothing to show, or not one of each for each registration.
     """
     path = Path(path)
-    text = page(registrations, scores=scores, beside=beside)
+    text = page(registrations, scores=scores)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -70,19 +67,15 @@ def page(
     registrations: Sequence[Registration],
     *,
     scores: Sequence[Mapping[str, Any] | None] | None = None,
-    beside: Sequence[Beside | None] | None = None,
 ) -> str:
     """The text of the page; see `write_report`."""
     if not registrations:
         raise ValueError("there is nothing to report; give at least one registration")
     count = len(registrations)
     scores = _one_each("scores", scores, count)
-    beside = _one_each("beside", beside, count)
     pairs = [
-        pair(position, result, score or {}, more or Beside(), longest(count))
-        for position, (result, score, more) in enumerate(
-            zip(registrations, scores, beside, strict=True), 1
-        )
+        pair(position, result, score or {}, longest(count))
+        for position, (result, score) in enumerate(zip(registrations, scores, strict=True), 1)
     ]
     odd = outliers(
         [

@@ -8,7 +8,6 @@ import numpy as np
 from markupsafe import Markup
 
 from coincide.registration import Registration
-from coincide.report.beside import Beside
 from coincide.report.curves import curves
 from coincide.report.scene import Scene
 from coincide.report.summary import figures, file_name, label_rows, lead, sentence, title
@@ -22,7 +21,6 @@ def pair(
     position: int,
     result: Registration,
     score: Mapping[str, Any],
-    beside: Beside,
     longest: int | None = None,
 ) -> dict[str, Any]:
     """Everything that the template shows of one pair.
@@ -31,23 +29,22 @@ def pair(
         position: Which one of the page, from 1.
         result: The registration.
         score: What `evaluate(...).to_dict()` gave, or nothing.
-        beside: Labels, landmarks, names and files.
         longest: Voxels an axis at most; None: as many as a browser can hold.
     """
-    scene = Scene(result, beside, longest) if result.fixed.dim in PLANES else None
+    scene = Scene(result, longest) if result.fixed.dim in PLANES else None
     data = None if scene is None else scene.data()
-    agreement = None if scene is None else scene.agreement
+    likeness = None if scene is None else scene.likeness
     organs = None if data is None else data["labels"]
     before = {} if organs is None else organs["before"]
     mean = float(np.mean(list(before.values()))) if before else None
-    found = figures(result, score, agreement, mean)
+    found = figures(result, score, likeness, mean)
     return {
         "id": f"pair-{position}",
-        "title": title(result, position, beside),
+        "title": title(result, position),
         "sentence": sentence(result),
         "warnings": [*result.warnings, *notes(data)],
         "figures": found,
-        "gain": None if agreement is None else gain(agreement),
+        "gain": None if likeness is None else gain(likeness),
         "planes": PLANES.get(result.fixed.dim, []),
         "main": None if scene is None else main_plane(scene.lattice.extent),
         "coarser": None if scene is None else shown_at(scene),
@@ -60,15 +57,16 @@ def pair(
         "drawable": scene is not None,
         "curves": [(curve, Markup(curve.svg)) for curve in curves(result.history)],
         "candidates": result.candidates,
+        "details": result.details,
         "lead": lead(result.margin),
         "score": score,
         "outlined": organs is not None,
-        "labels": label_rows(score, beside.label_names, before),
+        "labels": label_rows(score, result.label_names, before),
         "landmarks": sorted(
             [] if data is None else data["landmarks"], key=lambda mark: -(mark["after"] or np.inf)
         ),
         "grids": [
-            (name, file_name(getattr(beside, f"{name}_file") or result.settings.get(name)), image)
+            (name, file_name(result.settings.get(name)), image)
             for name, image in (("fixed", result.fixed), ("moving", result.moving))
         ],
         "settings": {str(k): written(v) for k, v in result.settings.items()},
@@ -86,13 +84,13 @@ def notes(data: Mapping[str, Any] | None) -> list[str]:
     return [
         "The two label maps seem to number organs differently: after the registration these labels "
         f"of the fixed map lie on another number of the moving map: {some}. If so, their Dice says "
-        "nothing; give a table of moving to fixed numbers (moving_label_map)."
+        "nothing; give a table of moving and fixed numbers (--moving-label-map)."
     ]
 
 
-def gain(agreement: Mapping[str, Any]) -> float | None:
+def gain(likeness: Mapping[str, Any]) -> float | None:
     """By how much the normalised mutual information rose."""
-    before, after = agreement["before"].nmi, agreement["after"].nmi
+    before, after = likeness["before"].nmi, likeness["after"].nmi
     return None if before is None or after is None else after - before
 
 

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 
 from coincide.registration import Registration
-from coincide.report.agreement import Agreement
-from coincide.report.beside import Beside
 from coincide.report.codes import Codes, shown
 from coincide.report.colour import as_shown, grey
 from coincide.report.deformation import arrows, displacement, volume_change
 from coincide.report.lattice import coarser, facing, inside, on, spaced
+from coincide.report.likeness import Likeness
 from coincide.report.mosaic import mosaic
 from coincide.report.overlays import confidence, landmarks, masks, organs
 from coincide.space.grid import Grid
@@ -35,12 +34,10 @@ class Scene:
 
     Args:
         result: The registration, of two or three dimensions.
-        beside: Label maps, landmarks and files of the pair; `Beside()` without any.
         longest: At most this many voxels along an axis; None: 4096 in 2-D, 512 in 3-D.
     """
 
     result: Registration
-    beside: Beside
     longest: int | None = None
 
     @cached_property
@@ -98,7 +95,7 @@ class Scene:
         return displacement(self.result, self.lattice)
 
     @cached_property
-    def agreement(self) -> dict[str, Agreement]:
+    def likeness(self) -> dict[str, Likeness]:
         """How alike the fixed image is to the moving one before and after.
 
         Both are counted on the voxels that the moving image covers before and after. Where it
@@ -125,7 +122,7 @@ class Scene:
             counts = on(mask, few, nearest=True)[0] > 0
             reached = {name: where & counts for name, where in reached.items()}
         return {
-            when: Agreement.of(F, other[name], reached[name])
+            when: Likeness.of(F, other[name], reached[name])
             for when, name in (("before", "moving"), ("after", "warped"))
         }
 
@@ -152,13 +149,12 @@ class Scene:
                 "field": arrows(self.field, lattice),
                 "confidence": confidence(self.result.confidence, lattice),
                 "mask": masks(self.result, lattice, self.field),
-                "labels": organs(self.beside, lattice, self.field),
-                "landmarks": landmarks(self.result, self.beside.points, lattice),
+                "labels": organs(self.result, lattice, self.field),
+                "landmarks": landmarks(self.result, lattice),
             }
 
     def _file(self, which: str) -> Any:
-        given = getattr(self.beside, f"{which}_file")
-        return self.result.settings.get(which) if given is None else given
+        return self.result.settings.get(which)
 
     @cached_property
     def _glance(self) -> dict[str, np.ndarray]:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from coincide.registration import Registration
-from coincide.report.agreement import Agreement
-from coincide.report.beside import Beside
+from coincide.registration import Agreement, Registration
+from coincide.report.likeness import Likeness
 
 CORRELATED = 0.5  # above which two images are taken to be of one contrast
 
@@ -34,12 +33,9 @@ class Figure:
     before: float | None = None
 
 
-def title(result: Registration, position: int, beside: Beside) -> str:
+def title(result: Registration, position: int) -> str:
     """Names of the two files where they are known, else the number of the pair."""
-    names = [
-        file_name(getattr(beside, f"{which}_file") or result.settings.get(which))
-        for which in ("fixed", "moving")
-    ]
+    names = [file_name(result.settings.get(which)) for which in ("fixed", "moving")]
     if all(names):
         fixed, moving = names
         return f"{moving} → {fixed}"
@@ -59,18 +55,18 @@ def sentence(result: Registration) -> str:
     if result.seconds:
         parts.append(f"It took {sum(result.seconds.values()):.1f} s.")
     if not result.warnings:
-        parts.append("Nothing odd was found in the input.")
+        parts.append("Nothing odd was found.")
     elif len(result.warnings) == 1:
-        parts.append("One thing about the input needs a look.")
+        parts.append("One thing needs a look.")
     else:
-        parts.append(f"{len(result.warnings)} things about the input need a look.")
+        parts.append(f"{len(result.warnings)} things need a look.")
     return " ".join(parts)
 
 
 def figures(
     result: Registration,
     score: Mapping[str, Any],
-    agreement: Mapping[str, Agreement] | None = None,
+    likeness: Mapping[str, Likeness] | None = None,
     dice: float | None = None,
 ) -> list[Figure]:
     """The headline numbers of what was scored.
@@ -78,7 +74,7 @@ def figures(
     Args:
         result: The registration.
         score: What `evaluate(...).to_dict()` gave.
-        agreement: How alike the images were before and after.
+        likeness: How alike the images were before and after.
         dice: Mean Dice before.
     """
     overlap, surface, points, regularity, inverse = (
@@ -98,7 +94,8 @@ def figures(
             2,
             points.get("initial_mean_mm"),
         ),
-        *similarities(agreement),
+        *similarities(likeness),
+        *agreements(result.agreement),
         Figure("Folding", regularity.get("folding_percent"), "%", "of the voxels", 3),
         Figure(
             "Folded volume",
@@ -116,16 +113,25 @@ def figures(
     return found
 
 
-def similarities(agreement: Mapping[str, Agreement] | None) -> list[Figure]:
+def similarities(likeness: Mapping[str, Likeness] | None) -> list[Figure]:
     """How alike the images are, before and after; nothing where that was not measured."""
-    if agreement is None:
+    if likeness is None:
         return []
-    before, after = agreement["before"], agreement["after"]
+    before, after = likeness["before"], likeness["after"]
     found = [Figure("NMI", after.nmi, "", "1: unrelated, 2: equal", 3, before.nmi)]
     # of two contrasts a correlation says nothing, and a fall of it would only alarm
     if after.ncc is not None and after.ncc > CORRELATED:
         found.append(Figure("NCC", after.ncc, "", "correlation", 3, before.ncc))
     return found
+
+
+def agreements(found: Agreement | None) -> list[Figure]:
+    """How far the images agree, beside what chance gives; nothing where that was not measured."""
+    if found is None:
+        return []
+    chance = max(found.shifted, found.mirrored)
+    note = f"0 to 1, whatever the contrasts; {chance:.3f} by chance"
+    return [Figure("Agreement", found.after, "", note, 3, found.before)]
 
 
 def label_rows(

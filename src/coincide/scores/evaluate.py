@@ -1,15 +1,19 @@
 """Evaluate: every score of a registration in one call."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from coincide.alignment import Alignment
+from coincide.files.accept import as_image
+from coincide.initialise.mask import with_mask
 from coincide.registration import Registration
+from coincide.scan import as_labels, as_points
 from coincide.scores.consistency import Consistency, consistency
 from coincide.scores.landmarks import LandmarkScores, landmarks
+from coincide.scores.numbering import differently_numbered
 from coincide.scores.overlap import OverlapScores, overlap
 from coincide.scores.regularity import Regularity, regularity
 from coincide.scores.surface import Surface, surface
@@ -53,23 +57,29 @@ def evaluate(
     result: Registration | Alignment,
     *,
     inverse: Any = None,
-    fixed_labels: Image | None = None,
-    moving_labels: Image | None = None,
-    fixed_points: np.ndarray | None = None,
-    moving_points: np.ndarray | None = None,
+    fixed_labels: Any = None,
+    moving_labels: Any = None,
+    fixed_points: Any = None,
+    moving_points: Any = None,
+    fixed_mask: Any = None,
 ) -> Scores:
     """Scores of one registered pair.
 
     Regularity is always measured, within the fixed mask where there is one. Labels bring overlap
     and surface distances, landmarks the target registration error, and an inverse its residual.
+    Labels and landmarks that are not given here are those that were given to `register`.
+    `warnings.warn` says where labels seem to be numbered differently, or the registration moved
+    landmarks apart.
 
     Args:
         result: What `register` returned, or two images and a transform.
         inverse: Moving-world to fixed-world points; None: that of the registration.
-        fixed_labels: Integer labels in the fixed world, on any grid; scores are taken there.
-        moving_labels: Integer labels in the moving world; warped with nearest neighbour.
-        fixed_points: (P, D) landmarks of the fixed image, world RAS+, mm.
-        moving_points: (P, D) their partners in the moving image.
+        fixed_labels: Integer labels in the fixed world, a path or any image, on any grid; scores
+            are taken there.
+        moving_labels: The same in the moving world; warped with nearest neighbour.
+        fixed_points: Landmarks of the fixed image: a file, or (P, D) in world RAS+, mm.
+        moving_points: Their partners in the moving image.
+        fixed_mask: Where regularity and the inverse are measured instead, a path or any image.
 
     Raises:
         ValueError: if only one of two labels or landmarks is given, several pairs at once, or a
@@ -87,9 +97,16 @@ def evaluate(
     _paired("labels", fixed_labels, moving_labels)
     _paired("points", fixed_points, moving_points)
     alignment = result.alignment if isinstance(result, Registration) else result
-    if inverse is None and isinstance(result, Registration):
-        inverse = result.inverse
+    if isinstance(result, Registration):
+        inverse = result.inverse if inverse is None else inverse
+        if fixed_labels is None and result.labels is not None:
+            fixed_labels, moving_labels = result.labels
+        if fixed_points is None and result.points is not None:
+            fixed_points, moving_points = result.points
     fixed, moving, transform = alignment.fixed, alignment.moving, alignment.transform
+    if fixed_mask is not None:
+        where = as_image(fixed_mask).image
+        fixed, _ = with_mask(fixed.with_mask(None), where, "the fixed mask")
     with torch.no_grad():
         if not alignment.displacement.sum().isfinite():
             raise ValueError(
@@ -99,15 +116,43 @@ def evaluate(
         regular = regularity(alignment.displacement, fixed.grid, fixed.mask)
         overlaps = surfaces = points = back = None
         if fixed_labels is not None and moving_labels is not None:
-            first = fixed_labels.numpy()
-            second = warped_labels(alignment, fixed_labels, moving_labels).numpy()
+            labels = as_labels(fixed_labels)
+            first = labels.numpy()
+            second = warped_labels(alignment, labels, as_labels(moving_labels)).numpy()
             overlaps = overlap(first, second)
-            surfaces = surface(first, second, fixed_labels.grid)
+            surfaces = surface(first, second, labels.grid)
+            _tell_numbering(differently_numbered(first, second))
         if fixed_points is not None and moving_points is not None:
-            points = landmarks(transform, fixed_points, moving_points, moving.grid)
+            here, there = as_points(fixed_points, fixed), as_points(moving_points, moving)
+            points = landmarks(transform, here, there, moving.grid)
+            _tell_apart(points, moving.grid.finest)
         if inverse is not None:
             back = consistency(transform, inverse, fixed, moving)
     return Scores(regular, overlaps, surfaces, points, back)
+
+
+def _tell_numbering(found: dict[int, int]) -> None:
+    if found:
+        some = ", ".join(f"{a} on {b}" for a, b in list(found.items())[:4])
+        warnings.warn(
+            "the two label maps seem to number organs differently: after the registration these "
+            f"labels of the fixed map lie on another number of the moving map: {some}. If so, "
+            "their scores say nothing; give a table of moving and fixed numbers: label_map= in "
+            "Python, --moving-label-map in the terminal",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _tell_apart(found: LandmarkScores, voxel: float) -> None:
+    if found.tre_mean_mm > found.initial_mean_mm + voxel:
+        warnings.warn(
+            f"the registration moved the landmarks apart, from {found.initial_mean_mm:.2f} to "
+            f"{found.tre_mean_mm:.2f} mm on average; if the images look right, check the order of "
+            "the points and their world (RAS, LPS or pixels)",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def warped_labels(alignment: Alignment, fixed_labels: Image, moving_labels: Image) -> Image:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from coincide.kernels.smooth import gaussian
-from coincide.registry import named
+from coincide.registry import named, positive
 from coincide.search.cost_volume import CostVolume
 from coincide.search.levels import Scheme, searched
 from coincide.search.search import Picked, Search
@@ -58,6 +58,10 @@ class Convex(Search):
     levels: int = 2
     evidence: float = 0.6
     smooth: float = 0.8
+
+    def __post_init__(self):
+        positive(self, "spacing", "reach", "step", "levels")
+        positive(self, "evidence", "smooth", "feature", zero=True)
 
     def pick(self, fixed: Image, moving: Image) -> Picked:
         """Where the parts of the fixed image are in the moving image."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from coincide.kernels.smooth import gaussian
-from coincide.registry import named
+from coincide.registry import named, positive
 from coincide.search.cost_volume import CostVolume
 from coincide.search.levels import Scheme, searched
 from coincide.search.search import Picked, Search
@@ -59,6 +59,11 @@ class SpanningTree(Search):
     levels: int = 2
     alpha: float = 0.3
     smooth: float = 0.8
+
+    def __post_init__(self):
+        positive(self, "spacing", "reach", "step", "levels")
+        positive(self, "alpha")
+        positive(self, "smooth", "feature", zero=True)
 
     def pick(self, fixed: Image, moving: Image) -> Picked:
         """Where the parts of the fixed image are in the moving image."""

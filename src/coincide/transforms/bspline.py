@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coincide.registry import named
+from coincide.registry import named, positive
 from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, PerPair, Points
 from coincide.transforms.bspline_basis import basis, gram, refinement, separable, spread
@@ -46,6 +46,7 @@ class BSpline(Transform):
     ):
         super().__init__()
         self.spacing, self.grid = spacing, grid
+        positive(self, "spacing")
         if grid is not None:
             zero = torch.zeros(1, grid.dim, *grid.shape)
             set_parameter(self, "coefficients", zero if coefficients is None else coefficients)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from coincide.registry import named
+from coincide.registry import named, positive
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
 from coincide.transforms.bspline import BSpline
@@ -34,6 +34,7 @@ class BSplineVelocity(Transform):
     ):
         super().__init__()
         self.spacing, self.field_grid = spacing, field_grid
+        positive(self, "spacing")
         self.spline = BSpline(spacing, coefficients=coefficients, grid=grid)
 
     @property

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from coincide.kernels.warp import warp
+from coincide.registry import positive
 from coincide.space.grid import Grid, tensor
 from coincide.space.image import Image
 from coincide.space.sampling import sample
@@ -33,6 +34,7 @@ class Sampled(Transform):
     ):
         super().__init__()
         self.spacing, self.grid = spacing, grid
+        positive(self, "spacing", zero=True)
         if grid is not None:
             zero = torch.zeros(1, grid.dim, *grid.shape)
             set_parameter(self, "field", zero if field is None else field)

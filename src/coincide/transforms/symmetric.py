@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from coincide.registry import named
+from coincide.registry import named, positive
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, jacobian_at, without_hessian
@@ -48,6 +48,7 @@ class Symmetric(Transform):
     ):
         super().__init__()
         self.spacing, self.grid = spacing, grid
+        positive(self, "spacing", zero=True)
         # made anew from the halves whenever it is missing, so no file needs it
         self.register_buffer("_middle", None, persistent=False)
         if grid is not None:

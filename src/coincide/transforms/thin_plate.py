@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from coincide.kernels.radial import radial_sum, radial_sum_at
-from coincide.registry import named
+from coincide.registry import named, positive
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, jacobian_at
@@ -60,6 +60,8 @@ class ThinPlate(Transform):
     ):
         super().__init__()
         self.spacing, self.smoothing, self.grid = spacing, smoothing, grid
+        positive(self, "spacing")
+        positive(self, "smoothing", zero=True)
         if landmarks is None:
             self.landmarks = None
             return

@@ -4,6 +4,8 @@ import copy
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from coincide.registry import Chainable
@@ -35,6 +37,21 @@ class Transform(nn.Module, Chainable, ABC):
     @abstractmethod
     def forward(self, points: Points) -> Points:
         """Moving-world positions, mm, of fixed-world points (B, P, D), mm."""
+
+    def __call__(self, points: Any) -> Any:
+        """Move points: a tensor (B, P, D), or a NumPy array (P, D) or (D,), which gives an array.
+
+        Raises:
+            ValueError: if an array has another shape.
+        """
+        if not isinstance(points, np.ndarray):
+            return super().__call__(points)
+        if points.ndim not in (1, 2):
+            raise ValueError(f"points are an array (P, D) or (D,), mm, not one of {points.shape}")
+        given = torch.as_tensor(np.array(points, np.float64, ndmin=2))[None]
+        with torch.no_grad():
+            moved = super().__call__(given)[0].double().cpu().numpy()
+        return moved.reshape(points.shape)
 
     @abstractmethod
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:

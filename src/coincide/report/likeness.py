@@ -1,4 +1,4 @@
-"""Agreement: how alike two images are on the same voxels, in numbers that need no settings."""
+"""Likeness: how alike two images are on the same voxels, in numbers that need no settings."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ BINS = 48  # of each image: a million voxels fill 48² cells
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Likeness:
     """Two similarities of a pair of images.
 
     Args:
@@ -24,7 +24,7 @@ class Agreement:
     @classmethod
     def of(
         cls, fixed: np.ndarray, other: np.ndarray, counted: np.ndarray | None = None
-    ) -> "Agreement":
+    ) -> "Likeness":
         r"""Compare two arrays (*S) where they count.
 
         $\mathrm{NMI} = (H(F) + H(W)) / H(F, W)$ by 48 bins an image that hold alike many values.

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from coincide.scores.label_names import differently_numbered, matched_by_name, renumbered
+from coincide.scores.numbering import differently_numbered
 from coincide.scores.overlap import overlap
 from coincide.space.image import Image
+from coincide.space.label_numbers import matched_by_name, renumbered
 
 
 def test_maps_that_number_organs_differently_score_only_after_renumbering():

@@ -1,0 +1,123 @@
+"""Still: a picture of a result for notebooks, and the viewer that they can hold."""
+
+import base64
+import html as markup
+import io
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as Picture
+
+from coincide.registration import Registration
+from coincide.report.lattice import facing, spaced
+from coincide.space.grid import Grid
+from coincide.space.image import Image
+from coincide.space.sampling import resample
+
+HEIGHT = 220  # pixels of the picture
+LOW, HIGH = 1.0, 99.0  # percentiles shown as black and white
+
+
+def html(result: Registration) -> str:
+    """What a notebook shows of a result: the sentence, a picture, and what needs a look."""
+    picture = base64.b64encode(still(result)).decode()
+    notes = "".join(f"<li>{markup.escape(note)}</li>" for note in result.warnings)
+    return (
+        f"<div><p>{markup.escape(result.status)}</p>"
+        f'<img src="data:image/png;base64,{picture}" '
+        'alt="middle slices of the fixed image, before and after the registration">'
+        "<p>The fixed image in green over the moving one in magenta, before (above) and after "
+        f"(below): where they agree it is grey.</p>{f'<ul>{notes}</ul>' if notes else ''}</div>"
+    )
+
+
+def still(result: Registration) -> bytes:
+    """The middle slices of the fixed image with the moving one over it, as the bytes of a PNG.
+
+    Above, the images as the files place them; below, as registered.
+    """
+    fixed, transform = result.fixed, result.transform
+    rows = []
+    planes = _planes(fixed.grid)
+    with torch.no_grad():
+        for registered in (False, True):
+            shown = []
+            for plane in planes:
+                field = transform.displacement(plane) if registered else None
+                moving = resample(result.moving, plane, field)
+                here = _grey(resample(fixed, plane), fixed)
+                shown.append(_fused(here, _grey(moving, result.moving)))
+            rows.append(np.concatenate([_high(one) for one in shown], 1))
+    stream = io.BytesIO()
+    Picture.fromarray(np.concatenate(rows)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def show(result: Registration) -> Any:
+    """The fixed image and, half transparent over it, the warped one, in a notebook.
+
+    Raises:
+        ModuleNotFoundError: saying what to install.
+    """
+    try:
+        from ipyniivue import NiiVue
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "result.show() needs ipyniivue: pip install 'coincide[notebook]'; result.report(path) "
+            "writes a page that needs nothing"
+        ) from None
+    import tempfile
+    from pathlib import Path
+
+    from coincide.files.write import write_image
+
+    place = Path(tempfile.mkdtemp(prefix="coincide-"))
+    volumes = []
+    looks = {"fixed": ("gray", 1.0), "warped": ("warm", 0.5)}
+    for name, (colours, opacity) in looks.items():
+        write_image(getattr(result, name), place / f"{name}.nii.gz")
+        path = str(place / f"{name}.nii.gz")
+        volumes.append({"path": path, "name": name, "colormap": colours, "opacity": opacity})
+    viewer = NiiVue()
+    viewer.load_volumes(volumes)
+    return viewer
+
+
+def _planes(grid: Grid) -> list[Grid]:
+    """The middle planes, one voxel thick, of square pixels, with axes as on a radiologist's screen.
+
+    The first axis runs to the left of the person, then to the back, then to the feet.
+    """
+    whole = facing(grid)
+    square = spaced(whole, np.full(grid.dim, grid.finest))
+    if grid.dim == 2:
+        return [square]
+    found = []
+    for axis in reversed(range(grid.dim)):  # axial, coronal, sagittal
+        start, stop = [0] * grid.dim, list(square.shape)
+        start[axis], stop[axis] = square.shape[axis] // 2, square.shape[axis] // 2 + 1
+        found.append(square.crop(start, stop))
+    return found
+
+
+def _grey(plane: Image, whole: Image) -> np.ndarray:
+    """A plane as rows of the screen, from 0 to 1 between percentiles of the whole image."""
+    values = whole.data[0].float().mean(0).flatten()
+    low, high = np.percentile(values[:: max(1, len(values) // 100_000)].numpy(), [LOW, HIGH])
+    data = plane.data[0].float().mean(0).numpy()
+    thin = [axis for axis, n in enumerate(data.shape) if n == 1][:1] if data.ndim == 3 else []
+    data = data.squeeze(tuple(thin)).T
+    return np.clip((data - low) / max(high - low, 1e-12), 0, 1)
+
+
+def _fused(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """Green and magenta, which make grey where the two are alike."""
+    return (255 * np.stack([moving, fixed, moving], -1)).astype(np.uint8)
+
+
+def _high(picture: np.ndarray) -> np.ndarray:
+    """A picture of the common height, with a thin border."""
+    width = max(1, round(picture.shape[1] * HEIGHT / picture.shape[0]))
+    scaled = Picture.fromarray(picture).resize((width, HEIGHT), Picture.Resampling.BILINEAR)
+    return np.pad(np.asarray(scaled), ((1, 1), (1, 1), (0, 0)))
