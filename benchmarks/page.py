@@ -9,6 +9,7 @@ from results import Typical, read, typical, write_csv
 
 TITLES = {
     "abdomen": "Abdomen: CT of one person onto MR of another, 20 organs",
+    "abdomen-aligned": "The same after Coincide's affine: the deformation alone",
     "cardiac": "Heart: cine MR, contracted onto relaxed",
     "hcp": "Brains of two people, T1, 1 mm, not aligned, 27 structures",
     "hcp-4mm": "Brains of two people, T1, 4 mm",

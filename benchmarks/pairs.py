@@ -8,6 +8,7 @@ variables below say; none of them is part of this project.
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def makers() -> dict[str, Callable[[str, Path, Path], Case]]:
     found["lung/1"] = lung
     found["cardiac/1"] = cardiac
     found["abdomen/1"] = abdomen
+    found["abdomen-aligned/1"] = abdomen_aligned
     for number in range(1, HIPPOCAMPI + 1):
         found[f"hippocampus/{number}"] = partial(hippocampus, number)
     return found
@@ -175,6 +177,23 @@ def abdomen(name: str, data: Path, folder: Path) -> Case:
     images = room / "ts_MR.nii.gz", room / "ts_CT.nii.gz"
     labels = made["fixed_labels"], made["moving_labels"]
     return Case(name, *images, *labels, contrast="different", preset="abdomen")
+
+
+def abdomen_aligned(name: str, data: Path, folder: Path) -> Case:
+    """The same after Coincide's affine registration, for peers whose own does not find the pose."""
+    whole = abdomen(name, data, folder)
+    moving, labels = folder / "moving.nii.gz", folder / "moved_labels.nii.gz"
+    if not labels.exists():
+        image, source = co.read_image(whole.fixed), co.read_image(whole.moving)
+        affine = co.register(image, source, "affine", preset="abdomen", device="cpu").transform
+        warped = pulled(source, affine, image.grid)
+        air = source.data.min()  # also beyond the field of view
+        filled = torch.where(warped.weight() > 0.5, warped.data, air)
+        co.write_image(warped.with_data(filled).with_mask(None), moving)
+        other = co.read_labels(whole.moving_labels)
+        bent = pulled(other, affine, image.grid, interpolation="nearest").with_mask(None)
+        co.write_image(bent, labels)
+    return replace(whole, moving=moving, moving_labels=labels, linear="none")
 
 
 def hippocampus(number: int, name: str, data: Path, folder: Path) -> Case:

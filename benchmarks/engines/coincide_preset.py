@@ -8,13 +8,18 @@ with job.stage("import"):
 
     import coincide as co
     from coincide.kernels.memory import keep_memory
+    from coincide.presets.preset import preset as find_preset
+    from coincide.presets.preset import read_ways
     from coincide.register import register
+    from coincide.registry import Ways
+    from coincide.transforms.linear import Linear
 
     keep_memory()  # as the command line does
 
 preset = job.preset if job.variant == "recommended" else job.variant
 # where the images are aligned already, the deformation alone is compared
-ways = None if job.linear != "none" else "displacement"
+parts = [one for one in read_ways(find_preset(preset).ways) if not isinstance(one, Linear)]
+ways = None if job.linear != "none" else Ways(parts)
 with job.stage("register"):
     result = register(job.fixed, job.moving, ways, preset=preset, device="cpu")
 aligned = {"rigid", "affine"}
@@ -26,8 +31,9 @@ job.seconds["register"] -= sum(result.seconds.values())
 with job.stage("export"), torch.no_grad():
     displacement = result.alignment.displacement[0].numpy()
     lps = displacement * [[[[-1]]], [[[-1]]], [[[1]]]]
+said = None if ways is None else str(ways)
 job.finish(
     lps.transpose(3, 2, 1, 0),
     version=co.__version__,
-    settings=f"keep_memory(); co.register(fixed, moving, {ways!r}, preset={preset!r})",
+    settings=f"keep_memory(); co.register(fixed, moving, {said!r}, preset={preset!r})",
 )
