@@ -15,8 +15,8 @@ def inspect(
 ) -> None:
     """Say what is odd about image headers, and what each choice would mean in millimetres.
 
-    Of a folder that `register` wrote, what was done. Of a folder with several DICOM series, what they are. Every image is looked at; the exit code
-    is 1 if one of them cannot be read.
+    Of a folder that `register` wrote: what was done. Of a folder with several DICOM series: what
+    they are. Every image is looked at; the exit code is 1 if one of them cannot be read.
 
         coincide inspect fixed.nii.gz moving.nii.gz
         coincide inspect study --series 1.2.840.113619.2.5

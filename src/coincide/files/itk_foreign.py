@@ -31,7 +31,7 @@ def _linear(member: ItkMember) -> ItkMember:
     """The matrix of any linear transform, such as a versor or Euler angles with a centre."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "one.tfm"
-        file.write_text(text_of(member))
+        file.write_text(text_of(member), "utf-8")
         try:
             transform = sitk.ReadTransform(str(file)).Downcast()
         except RuntimeError as error:

@@ -239,11 +239,11 @@ def _verify(shape: tuple[int, ...], affine: np.ndarray, grid: Grid, path: Path) 
 
 def _rename_voxels(temporary: Path, path: Path) -> None:
     """Give the second file of a .mhd pair its name too."""
-    text = temporary.read_text()
+    text = temporary.read_text("utf-8")
     found = re.search(r"ElementDataFile = (\S+)", text)
     if found is None:
         raise OSError(f"{path} was not written as meant: it names no file of voxels")
     voxels = temporary.with_name(found[1])
     final = path.with_suffix(voxels.suffix)
     voxels.replace(final)
-    temporary.write_text(text.replace(found[1], final.name))
+    temporary.write_text(text.replace(found[1], final.name), "utf-8")
