@@ -97,7 +97,8 @@ def test_three_ways_find_more_than_two():
     assert three.confidence is not None
     assert two.confidence is None
     assert three.margin == two.margin
-    assert list(three.seconds) == ["read", "affine", "convex", "displacement", "inverse"]
+    stages = ["read", "affine", "convex", "displacement", "inverse", "agreement"]
+    assert list(three.seconds) == stages
 
 
 def test_a_way_refines_its_own_kind_and_comes_on_top_of_any_other(case):
@@ -285,7 +286,7 @@ def test_the_chosen_start_is_the_one_that_is_named(case):
     result = register(case.fixed, case.moving, "affine")
     chosen = result.candidates[0]
     assert chosen.chosen
-    assert f"affine: {chosen.name} was best" in result.status
+    assert f"affine: {chosen.name} was best" in result.details[0]
     assert result.margin > 0
 
 
