@@ -78,6 +78,7 @@ def test_what_was_changed_is_written_and_read_back(name):
     first = fields(PARTS[name])[0]
     others = {tuple: (1, 2), str: "rigid", type(None): 2.5}
     changed = others[type(first.default)] if type(first.default) in others else first.default + 1
+    changed = bool(changed) if isinstance(first.default, bool) else changed
     part = PARTS[name](**{first.name: changed})
     assert f"({first.name}={changed!r}" in str(part)
     assert build(str(part)) == part

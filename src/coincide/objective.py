@@ -42,10 +42,12 @@ class Similarity(Term):
     """How well two images agree; by tradition called similarity, yet a cost: 0 or least is best.
 
     `squared` says that `compare` is the mean over channels and mask of the squared difference,
-    which optimisers of least squares need.
+    which optimisers of least squares need. `pyramid` says that features are made on the finest
+    level alone and averaged for the coarser ones.
     """
 
     squared: ClassVar[bool] = False
+    pyramid: bool = False
 
     def prepare(self, image: Image) -> Image:
         """The image, or the feature image, that is warped and compared; computed once a level."""

@@ -19,6 +19,7 @@ from worlds import noise
 SHAPES = {2: (17, 19), 3: (7, 6, 9)}
 BINS = 9
 COUNT = 4
+SQUEEZE = ("first", "first_bias", "second", "second_bias")
 Tensors = dict[str, Tensor]
 
 
@@ -130,6 +131,21 @@ def radial(dim: int, batch: int, _: tuple[int, ...]) -> Tensors:
     return {"centres": centres, "weights": torch.tensor(random.standard_normal((batch, 2, 6)))}
 
 
+def features(_: int, batch: int, shape: tuple[int, ...]) -> Tensors:
+    return {
+        "features": values(batch, shape, 1, channels=2),
+        "floor": torch.tensor([0.1, 0.3], dtype=torch.float64),
+    }
+
+
+def squeezing(dim: int, batch: int, shape: tuple[int, ...]) -> Tensors:
+    """Features, and two linear maps of 48 similarities to 6 and to 5 numbers."""
+    random = np.random.default_rng(3)
+    sizes = ((6, 48), (6,), (5, 6), (5,))
+    maps = [torch.tensor(0.3 * random.standard_normal(size)) for size in sizes]
+    return features(dim, batch, shape) | dict(zip(SQUEEZE, maps, strict=True))
+
+
 def volumes(_dim: int, _batch: int, shape: tuple[int, ...]) -> Tensors:
     """Two feature images: there is no batch."""
     size = tuple(2 * (n // 2) for n in shape)
@@ -227,6 +243,20 @@ ROWS = {
             "mind.descriptors",
             field_alone("volume", 1),
             lambda f, t: (f(t["volume"], *adjacent_pairs(t["volume"].ndim - 2, 2), 1, 1e-3),),
+        ),
+        Row(
+            "structure.self_similarity",
+            features,
+            lambda f, t: (f(t["features"], t["floor"], (1, 2), False),),
+            shared=("floor",),
+        ),
+        Row(
+            "structure.structure",
+            squeezing,
+            lambda f, t: (
+                f(t["features"], t["floor"], (1, 2), tuple(t[k] for k in SQUEEZE), True),
+            ),
+            shared=("floor", *SQUEEZE),
         ),
         Row(
             "normal.normal_equations",

@@ -144,7 +144,7 @@ def test_confidence_is_high_on_texture_and_low_where_all_is_flat(name):
 @pytest.mark.parametrize("text", ["lncc", "nmi"])
 def test_a_similarity_that_is_no_squared_difference_is_refused(name, text):
     image = textured((20, 20)).image
-    with pytest.raises(ValueError, match=rf"which '{text}' does not; use mind_ssc, mind, ngf, mse"):
+    with pytest.raises(ValueError, match=rf"which '{text}' does not; use .*mind_ssc"):
         search(name, f"similarity='{text}'").pick(image, image)
 
 

@@ -21,6 +21,7 @@ from coincide.cli.inspect import inspect
 from coincide.cli.register import register
 from coincide.cli.report import report
 from coincide.cli.threads import limit_threads
+from coincide.cli.train import train
 from coincide.cli.warmup import warmup
 from coincide.cli.warp import warp
 from coincide.kernels.memory import keep_memory
@@ -32,6 +33,7 @@ COMMANDS = {
     "warp": warp,
     "evaluate": evaluate,
     "report": report,
+    "train": train,
     "convert": convert,
     "inspect": inspect,
     "demo": demo,

@@ -8,6 +8,7 @@ import numpy as np
 
 from coincide.objective import Objective, Term
 from coincide.objective import objective as read_objective
+from coincide.optimisers.finest import Finest
 from coincide.optimisers.level import Level, halving, overruled
 from coincide.optimisers.optimiser import Optimiser, Problem
 from coincide.registration import Step
@@ -113,6 +114,8 @@ def _optimised(
     stage = getattr(moved, "name", type(moved).__name__)
     history: list[Step] = []
     ended = []
+    assert plan[-1].spacing is not None
+    finest = Finest(fixed, moving, plan[-1].spacing)
     for number, level in enumerate(plan):
         assert level.spacing is not None
         grid = fixed.grid.shrink(fixed.grid.factors(level.spacing))
@@ -123,6 +126,9 @@ def _optimised(
         assert isinstance(level.objective, Objective)
         assert isinstance(level.optimiser, Optimiser)
         problem = Problem(coarse, other, moved, level.objective, outer)
+        for _, term in level.objective.similarities:
+            if term.pyramid:
+                problem.prepared[term] = finest.on(term, grid, other.grid)
         problem.free()  # refuses a transform that cannot be moved
         run = level.optimiser.start(problem)
         costs: list[float] = []

@@ -34,7 +34,8 @@ class Convex(Search):
         spacing: Distance between control points, h, mm.
         reach: Largest shift along each axis, mm.
         step: Distance between shifts, mm; no finer than the voxels.
-        similarity: Whose features are compared: `mind_ssc`, `mind`, `ngf` or `mse`, as text.
+        similarity: Whose features are compared, as text: one that is a squared difference, such as
+            `mind_ssc`, `dns`, `structural` or `ngf`.
         feature: Voxel size on which features are computed, mm; 0: that of the fixed image.
         levels: How many times; each halves spacing, reach and step and starts from the last.
         evidence: Standard deviation of the Gaussian on the costs, control points.

@@ -10,7 +10,7 @@ from torch import Tensor
 from coincide.kernels.candidates import best
 from coincide.kernels.cost_volume import blurred, cost_volume
 from coincide.objective import Similarity
-from coincide.registry import build
+from coincide.registry import build, parts
 from coincide.search.lattice import Lattice
 from coincide.space.grid import Grid, transform_vectors
 from coincide.space.image import Image
@@ -18,8 +18,6 @@ from coincide.space.pyramid import at
 from coincide.space.sampling import resample
 from coincide.space.shapes import Field
 from coincide.transforms.displacement import Displacement
-
-COMPARED = ("mind_ssc", "mind", "ngf", "mse")  # their cost is a mean squared difference
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,10 +83,11 @@ def compared(text: str) -> Similarity:
         ValueError: if it cannot, naming those that can.
     """
     similarity = build(text, Similarity)
-    if similarity.name not in COMPARED:
+    if not similarity.squared:
+        known = [name for name, part in parts(Similarity).items() if part.squared]
         raise ValueError(
             f"a search compares features by their squared difference, which {text!r} does not; "
-            f"use {', '.join(COMPARED)}"
+            f"use {', '.join(known)}"
         )
     return similarity
 

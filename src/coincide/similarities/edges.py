@@ -23,6 +23,10 @@ class Edges(Similarity):
     Where `ngf` compares the direction of edges and forgets their strength, this compares their
     strength and forgets their direction. Edge images are made once, then warped.
 
+    Args:
+        pyramid: Whether edges are made on the finest level alone and averaged for coarser
+            ones, rather than of the coarse images.
+
     Shape:
         `fixed.data` and `warped.data` (B, C, *S) edge images on one grid; returns (B,), 0 is
         best.
@@ -36,6 +40,7 @@ class Edges(Similarity):
     """
 
     squared = True
+    pyramid: bool = False
 
     def prepare(self, image: Image) -> Image:
         """Gradient magnitude with mean 0 and variance 1."""

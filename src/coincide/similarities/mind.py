@@ -22,6 +22,8 @@ class MIND(Similarity):
     Args:
         radius: Half width of a patch, voxels of the level.
         dilation: Distance to the neighbours, voxels of the level.
+        pyramid: Whether descriptors are made on the finest level alone and averaged for coarser
+            ones, rather than of the coarse images.
 
     Shape:
         Descriptors (B, 2D, *S) on one grid; returns (B,), 0 is best.
@@ -37,6 +39,7 @@ class MIND(Similarity):
     squared = True
     radius: int = 1
     dilation: int = 2
+    pyramid: bool = True
 
     def prepare(self, image: Image) -> Image:
         """Descriptors, 2D channels."""

@@ -23,6 +23,8 @@ class MINDSSC(Similarity):
     Args:
         radius: Half width of a patch, voxels of the level.
         dilation: Distance to the neighbours, voxels of the level.
+        pyramid: Whether descriptors are made on the finest level alone and averaged for coarser
+            ones, rather than of the coarse images.
 
     Shape:
         Descriptors (B, C, *S) on one grid; returns (B,), 0 is best.
@@ -38,6 +40,7 @@ class MINDSSC(Similarity):
     squared = True
     radius: int = 1
     dilation: int = 2
+    pyramid: bool = True
 
     def prepare(self, image: Image) -> Image:
         """Descriptors, 12 channels in 3-D."""

@@ -30,6 +30,8 @@ class NGF(Similarity):
 
     Args:
         eta: Edges weaker than this fraction of the mean edge count as noise (no unit, > 0).
+        pyramid: Whether edges are made on the finest level alone and averaged for coarser
+            ones, rather than of the coarse images.
 
     Shape:
         `fixed.data` and `warped.data` (B, C, *S) edge matrices on one grid; returns (B,), 0 is
@@ -45,6 +47,7 @@ class NGF(Similarity):
 
     squared = True
     eta: float = 0.5
+    pyramid: bool = False
 
     def prepare(self, image: Image) -> Image:
         """Entries of n nᵀ, D(D+1)/2 channels."""

@@ -1,0 +1,1 @@
+"""Networks: layers and whole networks that turn images into features or transforms."""

@@ -1,0 +1,1 @@
+"""Training: the one loop that fits networks, what it is fed, and the file that it leaves."""

@@ -1,0 +1,126 @@
+"""The loop: it learns, and goes on to the bit where it was stopped."""
+
+import json
+
+import pytest
+import torch
+
+from coincide.cli.main import main
+from coincide.features.structural import structural_features
+from coincide.files.write import write_image
+from coincide.networks.model_file import read_model, weights_hash
+from coincide.synthetic.phantoms import textured
+from coincide.training import loop
+from coincide.training.loop import CURVES, Schedule, read_curves, train
+from coincide.training.structural import Recipe, StructuralTask
+
+SMALL = Recipe(size=16, points=128)
+QUICK = Schedule(steps=12, validated=6, warm=2)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr("coincide.training.structural.PAIRS", 3)
+    monkeypatch.setattr("coincide.training.structural.PROBES", 10)
+
+
+def hashed(network) -> str:
+    return weights_hash(network.state_dict())
+
+
+class PowerError(Exception):
+    """The power fails."""
+
+
+def test_stopped_anywhere_it_ends_with_the_same_weights(tmp_path, monkeypatch):
+    whole = train(StructuralTask(SMALL), QUICK, tmp_path / "a", watch=lambda _: None)
+    monkeypatch.setattr(loop, "SAVED", 0.0)
+
+    stops: list[int] = []
+
+    def fails(progress):
+        if progress.step == stops[-1]:
+            raise PowerError
+
+    for at in (3, 8):
+        stops.append(at)
+        with pytest.raises(PowerError):
+            train(StructuralTask(SMALL), QUICK, tmp_path / "b", watch=fails)
+        saved = torch.load(tmp_path / "b" / "checkpoint.pt", weights_only=True)
+        assert saved["step"] == at - 1
+    parts = train(StructuralTask(SMALL), QUICK, tmp_path / "b", watch=lambda _: None)
+    assert hashed(parts) == hashed(whole)
+    for folder in "ab":
+        assert [row["step"] for row in read_curves(tmp_path / folder / CURVES)] == list(
+            range(1, 13)
+        )
+    one, other = (
+        [row["loss"] for row in read_curves(tmp_path / folder / CURVES)] for folder in "ab"
+    )
+    assert one == other
+
+
+def test_another_training_is_not_gone_on_with(tmp_path):
+    train(StructuralTask(SMALL), Schedule(steps=2), tmp_path, watch=lambda _: None)
+    with pytest.raises(ValueError, match="holds another training"):
+        train(StructuralTask(Recipe(seed=1, size=16)), Schedule(steps=2), tmp_path)
+
+
+def test_a_time_limit_becomes_a_number_of_steps(tmp_path):
+    said = []
+    schedule = Schedule(steps=0, minutes=1e-6)
+    train(StructuralTask(SMALL), schedule, tmp_path, watch=said.append)
+    assert said[-1].step == said[-1].steps == loop.TRIED + 1
+    with pytest.raises(ValueError, match="say how long to train"):
+        Schedule(steps=0)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path, monkeypatch):
+    task = StructuralTask(SMALL)
+    monkeypatch.setattr(task, "loss", lambda *_: (torch.tensor(torch.nan), {}))
+    with pytest.raises(FloatingPointError, match="train at a smaller rate"):
+        train(task, QUICK, tmp_path)
+
+
+@pytest.mark.slow
+def test_places_are_learned_and_not_their_positions(tmp_path, monkeypatch):
+    """After some steps places are found again; in an unrelated image at the rate of chance."""
+    monkeypatch.setattr("coincide.training.structural.PAIRS", 12)
+    monkeypatch.setattr("coincide.training.structural.PROBES", 60)
+    task = StructuralTask(Recipe(size=28, points=512))
+    said = []
+    schedule = Schedule(steps=400, validated=400, rate=2e-3, average=0.98)
+    train(task, schedule, tmp_path, watch=said.append)
+    after, chance = said[-1].numbers, 27 / 11**3
+    assert after["found again"] > 3 * chance
+    assert after["found in another"] < 2 * chance
+
+
+def test_the_command_trains_on_a_folder_of_images_and_what_it_wrote_is_used(tmp_path, capsys):
+    images = tmp_path / "scans"
+    images.mkdir()
+    image = textured((40, 38, 36), seed=1).image
+    write_image(image, images / "a.nii.gz")
+    write_image(textured((50, 44), seed=2).image, images / "b.png")
+    out = tmp_path / "mine.safetensors"
+    main(["train", "structural", "--out", str(out), "--images", str(images), "--steps", "3"])
+    assert "wrote" in capsys.readouterr().out
+    _, card = read_model(out)
+    assert card["data"]["images"] == ["a.nii.gz", "b.png"]
+    assert card["steps"] == 3
+    page = out.with_suffix(".html").read_text("utf-8")
+    assert page.count("<img") == 4
+    assert "told apart" in page
+    assert structural_features(image, str(out)).data.shape[1] == 16
+    assert json.loads(json.dumps(card)) == card
+
+
+def test_the_shipped_weights_are_small_and_say_what_they_are():
+    from importlib.resources import files
+
+    path = files("coincide.networks") / "structural.safetensors"
+    state, card = read_model(str(path))
+    assert len(path.read_bytes()) < 2_000_000
+    assert card["steps"] >= 20_000
+    assert card["data"]["images"] == []  # nobody's images
+    assert sum(values.numel() for values in state.values()) < 400_000
