@@ -44,7 +44,10 @@ def foreground(image: Image, *, margin: float, name: str) -> Foreground:
         )
     data = image.data.float()
     if image.mask is not None and not bool((image.mask > 0).any()):
-        raise ValueError(f"the {name} mask is empty; give a mask with voxels above 0, or none")
+        raise ValueError(
+            f"nothing of the {name} image counts: none of its voxels is a number, or "
+            f"the {name} mask is empty; give a mask with voxels above 0, or none"
+        )
     ranges = [_range(channel, image.mask) for channel in data.split(1, 1)]
     if all(high <= low for low, high in ranges):
         raise ValueError(
