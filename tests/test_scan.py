@@ -1,5 +1,7 @@
 """Scan: what belongs to one image of a pair, in whatever form it comes."""
 
+import dataclasses
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -187,3 +189,52 @@ def test_a_hash_changes_with_the_content_and_not_with_the_place(pair, tmp_path):
     before = content_hash(tmp_path / "h.hdr")
     (tmp_path / "h.img").write_bytes(b"voxels")
     assert content_hash(tmp_path / "h.hdr") != before
+
+
+def renumbered(pair, tmp_path):
+    """The moving labels under other numbers, and tables that lead back, as files."""
+    labels = co.read_labels(pair / "moving_labels.nii.gz")
+    other = labels.with_data(torch.where(labels.data > 0, labels.data + 40, 0))
+    co.write_image(other, tmp_path / "other.nii.gz")
+    numbers = [int(n) for n in labels.data.unique() if n > 0]
+    tables = {
+        "map.csv": ["moving,fixed", *(f"{n + 40},{n}" for n in numbers)],
+        "names.csv": ["number,name", *(f"{n},organ {n}" for n in numbers)],
+        "other_names.csv": ["number,name", *(f"{n + 40},Organ_{n}" for n in numbers)],
+    }
+    for name, lines in tables.items():
+        (tmp_path / name).write_text("\n".join(lines))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        ({}, {"label_map": "map.csv"}),
+        ({"label_names": "names.csv"}, {"label_names": "other_names.csv"}),
+    ],
+    ids=["numbers", "names"],
+)
+def test_maps_that_number_organs_differently_are_brought_together(pair, tmp_path, own, other):
+    place = renumbered(pair, tmp_path)
+    fixed, moving = both(pair)
+    expected = co.register(fixed, moving, preset=FEW, initial="header").evaluate().overlap
+    fixed = dataclasses.replace(fixed, **{k: place / v for k, v in own.items()})
+    moving = dataclasses.replace(
+        moving, labels=place / "other.nii.gz", **{k: place / v for k, v in other.items()}
+    )
+    result = co.register(fixed, moving, preset=FEW, initial="header")
+    assert result.evaluate().overlap == expected
+    back = co.load(result.save(tmp_path / "run", report=False))
+    assert back.evaluate().overlap == expected
+    assert back.label_names == result.label_names
+    assert set(back.hashes) == set(result.hashes) >= {"fixed_labels", "moving_labels"}
+
+
+def test_landmarks_that_do_not_pair_up_are_refused_before_anything_is_run(pair):
+    fixed, moving = both(pair)
+    points = dataclasses.replace(fixed, points=np.zeros((2, 2)))
+    with pytest.raises(ValueError, match=r"landmarks of shape \(2, 2\) and .* do not pair up"):
+        co.register(points, moving, preset=FEW)
+    with pytest.raises(ValueError, match="labels were given of one image only"):
+        co.register(fixed, moving.image, preset=FEW)

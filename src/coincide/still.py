@@ -3,12 +3,17 @@
 import base64
 import html as markup
 import io
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image as Picture
 
+from coincide.files.write import write_image
 from coincide.registration import Registration
 from coincide.report.lattice import facing, spaced
 from coincide.space.grid import Grid
@@ -67,11 +72,6 @@ def show(result: Registration) -> Any:
             "result.show() needs ipyniivue: pip install 'coincide[notebook]'; result.report(path) "
             "writes a page that needs nothing"
         ) from None
-    import tempfile
-    from pathlib import Path
-
-    from coincide.files.write import write_image
-
     place = Path(tempfile.mkdtemp(prefix="coincide-"))
     volumes = []
     looks = {"fixed": ("gray", 1.0), "warped": ("warm", 0.5)}
@@ -80,6 +80,8 @@ def show(result: Registration) -> Any:
         path = str(place / f"{name}.nii.gz")
         volumes.append({"path": path, "name": name, "colormap": colours, "opacity": opacity})
     viewer = NiiVue()
+    # the viewer reads the files when it is drawn, so they stay as long as it does
+    weakref.finalize(viewer, shutil.rmtree, place, ignore_errors=True)
     viewer.load_volumes(volumes)
     return viewer
 

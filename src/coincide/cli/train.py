@@ -73,14 +73,12 @@ def train(
         raise ValueError(f"weights are written as .safetensors, not as {out.name}")
     assert what == "structural"
     found, names = grey_images(options.images)
-    task = StructuralTask(
-        Recipe(seed=options.seed), found, names=names, precision=options.precision
-    )
+    recipe = Recipe(seed=options.seed, precision=options.precision)
+    task = StructuralTask(recipe, found, names=names)
     schedule = Schedule(
         steps=0 if options.minutes else options.steps,
         minutes=options.minutes,
         rate=options.rate,
-        precision=options.precision,
         device=options.device,
     )
     folder = work or out.with_name(f"{out.stem}-training")
@@ -94,7 +92,6 @@ def train(
         "version": version("coincide"),
         "steps": int(curves[-1]["step"]),
         "numbers": last,
-        "precision": options.precision,
     }
     write_structural(network, task, card, out)
     page = write_training_report(task, network, curves, out.with_suffix(".html"))

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+SLOPE = 0.2  # of the leaky rectifiers, for negative values
+
 
 def coarser(volume: Tensor) -> Tensor:
     """Blurred by [1, 2, 1] / 4 and sampled at every second voxel, (B, C, ceil(n / 2), …).
@@ -53,9 +55,6 @@ class Convolution(torch.nn.Module):
     def forward(self, volume: Tensor) -> Tensor:
         """(B, given, *S) to (B, made, *S)."""
         return self.inner(F.pad(volume, (1,) * 6, mode="replicate"))
-
-
-SLOPE = 0.2  # of the leaky rectifiers, for negative values
 
 
 def rectified(volume: Tensor) -> Tensor:

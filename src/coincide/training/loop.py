@@ -48,7 +48,6 @@ class Schedule:
         clip: Length that a gradient is cut to.
         average: Share of the past in the moving average of the weights, which is the result.
         validated: Steps between validations.
-        precision: `float32`, or `bfloat16` for the networks alone.
         device: A torch device.
     """
 
@@ -59,14 +58,11 @@ class Schedule:
     clip: float = 1.0
     average: float = 0.999
     validated: int = 1000
-    precision: str = "float32"
     device: str = "cpu"
 
     def __post_init__(self):
         if self.steps < 1 and self.minutes <= 0:
             raise ValueError("say how long to train: steps=20000, or minutes=30")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision is float32 or bfloat16, not {self.precision!r}")
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step."""

@@ -66,7 +66,9 @@ def _curve(name: str, curves: Sequence[Mapping[str, float]]) -> str:
 @torch.no_grad()
 def _views(task: StructuralTask, network: nn.Module, number: int) -> str:
     two = task.pair(HELD_OUT + KEPT * number)
-    found = smoothed(network(two.images.to(next(network.parameters()).device)).cpu(), 0.8)
+    found = smoothed(
+        network(two.images.to(next(network.parameters()).device)).cpu(), task.recipe.sigma
+    )
     flat = found.movedim(1, -1).flatten(0, -2)
     mean = flat.mean(0)
     _, _, axes = torch.pca_lowrank(flat - mean, 3)

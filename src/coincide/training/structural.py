@@ -38,6 +38,7 @@ class Recipe:
         sigma: Standard deviation of the Gaussian on the descriptors, voxels.
         share: How often a scene is one of the given images, where there are any.
         features: Features whose self-similarity is taken.
+        precision: `float32` or `bfloat16`, of the encoder and decoder.
     """
 
     seed: int = 0
@@ -48,6 +49,11 @@ class Recipe:
     sigma: float = 0.8
     share: float = 0.5
     features: int = 4
+    precision: str = "float32"
+
+    def __post_init__(self):
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision is float32 or bfloat16, not {self.precision!r}")
 
 
 class StructuralTask(Task):
@@ -60,7 +66,6 @@ class StructuralTask(Task):
         recipe: What it is trained on.
         images: Grey values (X, Y, Z) from 0 to 1 of images to train on as well.
         names: What these are, for the record.
-        precision: `float32` or `bfloat16`, of the encoder and decoder.
 
     References:
         Oord et al. (2018), "Representation Learning with Contrastive Predictive Coding",
@@ -75,10 +80,9 @@ class StructuralTask(Task):
         images: Sequence[Tensor] = (),
         *,
         names: Sequence[str] = (),
-        precision: str = "float32",
     ):
         torch.manual_seed(recipe.seed)
-        self.recipe, self.images, self.precision = recipe, tuple(images), precision
+        self.recipe, self.images = recipe, tuple(images)
         self.network = Structural(features=recipe.features)
         self.settings = {"generator": GENERATOR, **asdict(recipe), "images": sorted(names)}
         self._scene: tuple[int, Tensor, bool] | None = None
@@ -115,7 +119,7 @@ class StructuralTask(Task):
     def descriptors(self, network: Structural, two: Pair, *, smooth: bool) -> tuple[Tensor, Tensor]:
         """Of all places in both views, (P, C) each."""
         device = next(network.parameters()).device
-        enabled = self.precision == "bfloat16"
+        enabled = self.recipe.precision == "bfloat16"
         with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
             features = network.backbone(two.images.to(device))
         points = two.points.to(device)
