@@ -30,7 +30,7 @@ try:
     from coincide.scores.evaluate import evaluate
     from coincide.space.grid import Grid
     from coincide.space.image import Image
-    from coincide.warp import warp
+    from coincide.warp import warp, warp_points
 finally:
     if _COLLECTING:
         gc.enable()
@@ -55,6 +55,7 @@ __all__ = [
     "register",
     "save",
     "warp",
+    "warp_points",
     "write_image",
     "write_report",
     "write_transform",

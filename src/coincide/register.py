@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from coincide.objective import Objective, Term
 from coincide.optimisers.optimiser import Optimiser
 from coincide.optimisers.progress import progress
 from coincide.presets.preset import Preset
-from coincide.registration import Registration
+from coincide.registration import Agreement, Registration
 from coincide.registry import Ways
 from coincide.report.versions import versions
 from coincide.request import Request, request
@@ -119,18 +119,6 @@ def run(asked: Request) -> Registration:
     alike = agreement(pair.fixed, pair.moving, transform)
     seconds["agreement"] = time.perf_counter() - begin
     margin = next((found.margin for found in founds if found.margin is not None), None)
-    notes = list(asked.notes)
-    if not alike.gained:
-        notes.append(
-            "the two images do not agree clearly better than by chance, although they were "
-            "registered: they may show different things, or be turned or mirrored; do not use the "
-            "result before somebody has looked at it"
-        )
-    if margin is not None and margin < DOUBT:
-        notes.append(
-            f"a quite different position or orientation scored almost as well (margin "
-            f"{margin:.4f}, in units of the similarity); check left and right, head and foot"
-        )
     confidence = [found.confidence for found in founds if found.confidence is not None]
     one, other = asked.fixed, asked.moving
     initial = asked.initial
@@ -165,8 +153,23 @@ def run(asked: Request) -> Registration:
         status=f"{status(founds, initial=where)} {alike}",
         details=tuple(found.status for found in founds),
         seconds=seconds,
-        warnings=tuple(notes),
+        warnings=(*asked.notes, *_doubts(alike, margin)),
     )
+
+
+def _doubts(alike: Agreement, margin: float | None) -> Iterator[str]:
+    """What about the result needs a look, one sentence each."""
+    if not alike.gained:
+        yield (
+            "the two images do not agree clearly better than by chance, although they were "
+            "registered: they may show different things, or be turned or mirrored; do not use the "
+            "result before somebody has looked at it"
+        )
+    if margin is not None and margin < DOUBT:
+        yield (
+            f"a quite different position or orientation scored almost as well (margin "
+            f"{margin:.4f}, in units of the similarity); check left and right, head and foot"
+        )
 
 
 def _foreground(image: Image, plan: Preset, name: str) -> Foreground:

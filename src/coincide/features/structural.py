@@ -1,8 +1,8 @@
 """Structural: descriptors of a trained network, alike whatever the contrast."""
 
-import os
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -97,4 +97,6 @@ def loaded(weights: str, changed: int, device: torch.device, kind: torch.dtype) 
 
 
 def _changed(weights: str) -> int:
-    return os.stat(weights).st_mtime_ns if weights and os.path.exists(weights) else 0  # noqa: PTH116, PTH110
+    """When a file was last written; 0 for the shipped one, and for one that is not there."""
+    path = Path(weights)
+    return path.stat().st_mtime_ns if weights and path.exists() else 0
