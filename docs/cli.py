@@ -82,6 +82,11 @@ $ coincide evaluate out --fixed-labels fixed_labels.nii.gz --moving-labels movin
 $ coincide report out scored --out report.html
 ```
 """,
+    "features": """
+```console
+$ coincide features fixed.nii.gz --kind structural --out fixed_features.nii.gz
+```
+""",
     "demo": """
 `make demo` does the same from a fresh clone.
 """,

@@ -2,7 +2,6 @@
 
 import base64
 import html as markup
-import io
 import shutil
 import tempfile
 import weakref
@@ -11,16 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image as Picture
 
 from coincide.files.write import write_image
 from coincide.registration import Registration
-from coincide.report.lattice import facing, spaced
-from coincide.space.grid import Grid
+from coincide.report.planes import in_rows, middle_planes, upright
 from coincide.space.image import Image
 from coincide.space.sampling import resample
 
-HEIGHT = 220  # pixels of the picture
 LOW, HIGH = 1.0, 99.0  # percentiles shown as black and white
 
 
@@ -44,7 +40,7 @@ def still(result: Registration) -> bytes:
     """
     fixed, transform = result.fixed, result.transform
     rows = []
-    planes = _planes(fixed.grid)
+    planes = middle_planes(fixed.grid)
     with torch.no_grad():
         for registered in (False, True):
             shown = []
@@ -53,10 +49,8 @@ def still(result: Registration) -> bytes:
                 moving = resample(result.moving, plane, field)
                 here = _grey(resample(fixed, plane), fixed)
                 shown.append(_fused(here, _grey(moving, result.moving)))
-            rows.append(np.concatenate([_high(one) for one in shown], 1))
-    stream = io.BytesIO()
-    Picture.fromarray(np.concatenate(rows)).save(stream, "PNG")
-    return stream.getvalue()
+            rows.append(shown)
+    return in_rows(rows)
 
 
 def show(result: Registration) -> Any:
@@ -86,40 +80,14 @@ def show(result: Registration) -> Any:
     return viewer
 
 
-def _planes(grid: Grid) -> list[Grid]:
-    """The middle planes, one voxel thick, of square pixels, with axes as on a radiologist's screen.
-
-    The first axis runs to the left of the person, then to the back, then to the feet.
-    """
-    whole = facing(grid)
-    square = spaced(whole, np.full(grid.dim, grid.finest))
-    if grid.dim == 2:
-        return [square]
-    found = []
-    for axis in reversed(range(grid.dim)):  # axial, coronal, sagittal
-        start, stop = [0] * grid.dim, list(square.shape)
-        start[axis], stop[axis] = square.shape[axis] // 2, square.shape[axis] // 2 + 1
-        found.append(square.crop(start, stop))
-    return found
-
-
 def _grey(plane: Image, whole: Image) -> np.ndarray:
     """A plane as rows of the screen, from 0 to 1 between percentiles of the whole image."""
     values = whole.data[0].float().mean(0).flatten()
     low, high = np.percentile(values[:: max(1, len(values) // 100_000)].numpy(), [LOW, HIGH])
-    data = plane.data[0].float().mean(0).numpy()
-    thin = [axis for axis, n in enumerate(data.shape) if n == 1][:1] if data.ndim == 3 else []
-    data = data.squeeze(tuple(thin)).T
+    data = upright(plane.data[0].float().mean(0, keepdim=True).numpy())[..., 0]
     return np.clip((data - low) / max(high - low, 1e-12), 0, 1)
 
 
 def _fused(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """Green and magenta, which make grey where the two are alike."""
     return (255 * np.stack([moving, fixed, moving], -1)).astype(np.uint8)
-
-
-def _high(picture: np.ndarray) -> np.ndarray:
-    """A picture of the common height, with a thin border."""
-    width = max(1, round(picture.shape[1] * HEIGHT / picture.shape[0]))
-    scaled = Picture.fromarray(picture).resize((width, HEIGHT), Picture.Resampling.BILINEAR)
-    return np.pad(np.asarray(scaled), ((1, 1), (1, 1), (0, 0)))

@@ -17,6 +17,7 @@ from coincide.cli.batch import batch
 from coincide.cli.convert import convert
 from coincide.cli.demo import demo
 from coincide.cli.evaluate import evaluate
+from coincide.cli.features import features
 from coincide.cli.inspect import inspect
 from coincide.cli.register import register
 from coincide.cli.report import report
@@ -33,6 +34,7 @@ COMMANDS = {
     "warp": warp,
     "evaluate": evaluate,
     "report": report,
+    "features": features,
     "train": train,
     "convert": convert,
     "inspect": inspect,

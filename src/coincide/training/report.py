@@ -13,6 +13,7 @@ from PIL import Image as Picture
 from torch import Tensor, nn
 
 from coincide.files.atomic import atomic
+from coincide.report.components import components
 from coincide.report.curves import drawn
 from coincide.training.structural import HELD_OUT, KEPT, StructuralTask, smoothed
 
@@ -69,12 +70,7 @@ def _views(task: StructuralTask, network: nn.Module, number: int) -> str:
     found = smoothed(
         network(two.images.to(next(network.parameters()).device)).cpu(), task.recipe.sigma
     )
-    flat = found.movedim(1, -1).flatten(0, -2)
-    mean = flat.mean(0)
-    _, _, axes = torch.pca_lowrank(flat - mean, 3)
-    colours = torch.einsum("bcxyz,ck->bxyzk", found - mean.view(1, -1, 1, 1, 1), axes)
-    low, high = colours.flatten(0, -2).quantile(0.02, 0), colours.flatten(0, -2).quantile(0.98, 0)
-    colours = ((colours - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)
+    colours = components(found).movedim(1, -1)
     shown = []
     for view in range(2):
         grey = two.images[view, 0].clamp(0, 1)[..., None].expand(-1, -1, -1, 3)
