@@ -39,7 +39,7 @@ def makers() -> dict[str, Callable[[str, Path, Path], Case]]:
         found[f"hcp-aligned/{number}"] = partial(hcp_aligned, fixed, moving, False)
         found[f"hcp-inverted/{number}"] = partial(hcp_aligned, fixed, moving, True)
     for contrast in ("T2", "FLAIR"):
-        for seed in (1, 2):
+        for seed in (1, 2, 3):
             found[f"known-{contrast.lower()}/{seed}"] = partial(known, contrast, seed)
     found["lung/1"] = lung
     found["cardiac/1"] = cardiac
