@@ -30,6 +30,8 @@ def randomised(name: str, grid: Grid, *, seed=0, size=1.0) -> Transform:
     if isinstance(transform, CoordinateNetwork):
         return shaken(transform, seed=seed, size=2 * size).requires_grad_(False)
     if name in NETWORKS:
+        # a fine network on a small grid would fold
+        size = min(size, float(transform.grid.extent.max()) / 60)
         return woken(transform, seed=seed, size=size).requires_grad_(False)
     random = np.random.default_rng(seed)
     for number, parameter in enumerate(transform.parameters()):

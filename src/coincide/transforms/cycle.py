@@ -101,7 +101,7 @@ class Cycle(Transform):
         device = next(self.parameters()).device
 
         def shift(points: Points) -> Points:
-            there = points.to(device)
+            there = points.to(device).double()
             return self(there) - there
 
         trained = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
