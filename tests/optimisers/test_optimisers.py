@@ -38,7 +38,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "demons": ("displacement",),
     "gauss_newton": LINEAR,
     "log_demons": ("velocity",),
-    "sampled": ("siren", "thin_plate"),  # the unit of its rate is that of a network's weights
+    "sampled": ("siren", "cycle"),  # others want another rate, as that is in their own unit
     "syn": ("symmetric",),
 }
 ONLY = {name: takes[0] for name, takes in TAKES.items() if len(takes) == 1}
