@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +27,7 @@ class Task(ABC):
 
     network: nn.Module
     settings: Mapping[str, Any]  # plain values; another task of the same settings is the same
+    total: int = 0  # steps that there will be, as far as the loop has said; 0: not known yet
 
     @abstractmethod
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -34,6 +36,10 @@ class Task(ABC):
     @abstractmethod
     def validate(self, network: nn.Module) -> dict[str, float]:
         """How good the network is on what it is not trained on."""
+
+    @abstractmethod
+    def pictures(self, network: nn.Module) -> tuple[str, list[np.ndarray]]:
+        """What it does with what it was not trained on: a sentence, and bytes (H, W, 3)."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +87,14 @@ class Progress:
         steps: Steps that there will be.
         numbers: What was watched, of the last step or of a validation.
         left: Seconds that the rest will take, estimated.
+        validated: Whether the numbers are also those of a validation.
     """
 
     step: int
     steps: int
     numbers: dict[str, float]
     left: float
+    validated: bool = False
 
 
 def train(
@@ -125,6 +133,7 @@ def train(
     while schedule.steps == 0 or step < schedule.steps:
         if schedule.steps == 0 and step - start == TRIED:
             schedule = _counted(schedule, (time.monotonic() - begin) / TRIED)
+        task.total = schedule.steps
         for group in rule.param_groups:
             group["lr"] = schedule.rate_at(step)
         loss, numbers = task.loss(network, step)
@@ -139,12 +148,17 @@ def train(
         step += 1
         _averaged(averaged, network, min(schedule.average, step / (step + 10)))
         last = step == schedule.steps
-        if step % schedule.validated == 0 or last:
+        validated = step % schedule.validated == 0 or last
+        if validated:
             numbers = numbers | task.validate(averaged.eval())
         seconds = time.monotonic() - begin
         left = seconds / (step - start) * ((schedule.steps or step) - step)
         curves.add(step, {"loss": float(loss.detach()), **numbers})
-        watch(Progress(step, schedule.steps, {"loss": float(loss.detach()), **numbers}, left))
+        watch(
+            Progress(
+                step, schedule.steps, {"loss": float(loss.detach()), **numbers}, left, validated
+            )
+        )
         if last or (time.monotonic() - saved > SAVED and schedule.steps):
             _save(task, schedule, folder, (network, averaged, rule), step)
             curves.flush()
