@@ -118,13 +118,13 @@ class Predictor(nn.Module, ABC):
 def shown(image: Image, grid: Grid) -> Tensor:
     """What the network is shown of an image, (B, 1, *S): from 0 to 1, and everywhere something."""
     image = oriented(image.float())
-    if image.grid != grid:
-        # smoothed first where it is much finer
-        ratio = np.floor(grid.spacing / image.grid.spacing + 1e-6).astype(int)
-        ratio = [max(1, r) if n > 1 else 1 for r, n in zip(ratio, image.grid.shape, strict=True)]
-        image = at(image, image.grid.shrink(ratio))
-        # with a mask, so that its border goes on outside
-        image = resample(image.with_mask(torch.ones_like(image.data)), grid)
-    else:
-        image = at(image, grid)
-    return torch.stack([normalised(one) for one in image.data])
+    own = image.grid
+    # smoothed first where it is much finer
+    ratio = np.floor(grid.spacing / own.spacing + 1e-6).astype(int)
+    ratio = [max(1, int(r)) if n > 1 else 1 for r, n in zip(ratio, own.shape, strict=True)]
+    image = at(image, own.shrink(ratio))
+    grey = torch.stack([normalised(one) for one in image.data])
+    if image.grid == grid:
+        return grey
+    # with a mask, so that its border goes on outside
+    return resample(Image(grey, image.grid, torch.ones_like(grey)), grid).data
