@@ -73,6 +73,20 @@ def test_a_displacement_takes_over_a_flow_as_it_is(pair, model):
         assert float((alone(points) - taken(points)).norm(dim=-1).max()) < 0.3
 
 
+def test_steps_on_the_pair_lower_the_cost_and_leave_the_model_alone(pair, model):
+    ways = f"predict(model={str(model)!r}, steps=15, rate=0.002, objective='mse + 0.1*diffusion')"
+    adapted = register(*pair, ways, preset=QUICK, initial="header")
+    assert adapted.history[-1].cost < 0.9 * adapted.history[0].cost
+    assert len(adapted.history) == 15
+    one, other = (
+        register(*pair, text(model), preset=QUICK, initial="header").transform for _ in range(2)
+    )
+    points = pair[0].grid.points()[:, ::7]
+    with torch.no_grad():
+        assert torch.equal(one(points), other(points))
+        assert not torch.equal(one(points), adapted.transform(points))
+
+
 def test_the_model_is_written_as_what_ran(pair, model, monkeypatch):
     monkeypatch.chdir(model.parent)
     result = register(*pair, "predict(model='m.safetensors')", preset=QUICK)

@@ -11,6 +11,7 @@ from coincide.cli.main import main
 from coincide.files.write import write_image
 from coincide.networks.model_file import read_model, weights_hash
 from coincide.objective import objective
+from coincide.predictors.cost import cost
 from coincide.predictors.model import load_model
 from coincide.space.grid import Grid
 from coincide.space.image import Image
@@ -21,7 +22,7 @@ from coincide.training import loop
 from coincide.training.augment import moved
 from coincide.training.cases import find_cases
 from coincide.training.loop import Schedule, train
-from coincide.training.pairs import PairsRecipe, PairsTask, cost
+from coincide.training.pairs import PairsRecipe, PairsTask
 from coincide.training.subjects import read_subjects
 from coincide.transforms.velocity import Velocity
 
