@@ -10,6 +10,7 @@ from coincide.networks.model_file import read_model
 from coincide.predictors.model import load_model, save_model
 from coincide.predictors.placed import half
 from coincide.predictors.predictor import Predictor, shown
+from coincide.predictors.probabilistic import Probabilistic
 from coincide.predictors.pyramid import Pyramid
 from coincide.predictors.working import working_grid
 from coincide.registry import build, parts
@@ -212,3 +213,39 @@ def test_a_model_file_holds_all_that_a_prediction_needs(tmp_path):
     torch.testing.assert_close(one.field, two.field, atol=0.02, rtol=0.02)
     with pytest.raises(ValueError, match="safetensors"):
         save_model(predictor, {}, tmp_path / "m.pt")
+
+
+def test_samples_scatter_as_the_variance_says():
+    predictor = made("probabilistic(dim=2, spacing=1.0, temperature=0.02)")
+    assert isinstance(predictor, Probabilistic)
+    image, other = (textured((24, 20), seed=n).image for n in (1, 2))
+    with torch.no_grad():
+        predictor.network.head.bias[2:] = -6.0  # type: ignore[index]
+    samples = predictor.samples(image, other, 200, seed=1)
+    assert isinstance(samples, Velocity)
+    with torch.no_grad():
+        mean = predictor(image, other)
+        answer, _ = predictor.answered(image, other, None)
+    assert isinstance(mean, Velocity)
+    torch.testing.assert_close(samples.field.mean(0), mean.field[0], atol=0.05, rtol=0)
+    spread = samples.field.std(0).mean()
+    torch.testing.assert_close(spread, (0.5 * answer[:, 2:]).exp().mean(), atol=0, rtol=0.05)
+    unsure = predictor.uncertainty(image, other, count=30)
+    assert unsure.grid == image.grid
+    again = predictor.uncertainty(image, other, count=30)
+    assert torch.equal(unsure.data, again.data)
+    with torch.no_grad():
+        predictor.network.head.bias[2:] += 2  # type: ignore[index]
+    assert bool(predictor.uncertainty(image, other, count=30).data.mean() > unsure.data.mean() * 2)
+
+
+def test_entropy_is_rewarded_in_training():
+    predictor = made("probabilistic(dim=2)")
+    image, other = (textured((24, 20), seed=n).image for n in (1, 2))
+    _, more = predictor.trained(image, other, None, torch.Generator().manual_seed(0))
+    more.backward()
+    slope = predictor.network.head.bias.grad  # type: ignore[union-attr]
+    assert slope is not None
+    torch.testing.assert_close(slope, torch.tensor([0.0, 0.0, -0.005, -0.005]))
+    _, nothing = made("pyramid(dim=2)").trained(image, other, None, torch.Generator())
+    assert float(nothing) == 0

@@ -55,6 +55,8 @@ class Predictor(nn.Module, ABC):
     def propose(self, fixed: Tensor, moving: Tensor, weight: float | None) -> Tensor:
         """What the network answers, in voxels, (B, D, *M) on a lattice that `placed` knows.
 
+        Channels after the first D may hold what else it says of these vectors.
+
         Args:
             fixed: (B, 1, *S), about 0 to 1, every size even.
             moving: The same.
@@ -87,15 +89,36 @@ class Predictor(nn.Module, ABC):
             ValueError: if the images have another dimension than the network, or more than one
                 channel, or the weight is missing, not wanted, or outside of its range.
         """
+        vectors, grid = self.answered(fixed, moving, weight)
+        return self.in_world(vectors[:, : self.dim], grid)
+
+    def trained(
+        self, fixed: Image, moving: Image, weight: float | None, random: torch.Generator
+    ) -> tuple[Transform, Tensor]:
+        """What a step of training looks at, and what it lowers beside the objective.
+
+        Args:
+            fixed: See `forward`.
+            moving: See `forward`.
+            weight: See `forward`.
+            random: Where chance has a part in the answer.
+        """
+        del random
+        return self(fixed, moving, weight), torch.zeros((), device=fixed.data.device)
+
+    def answered(self, fixed: Image, moving: Image, weight: float | None) -> tuple[Tensor, Grid]:
+        """What the network answers, float32, and where the voxels lay that it was shown."""
         self._check(fixed, moving, weight)
         grid = working_grid(fixed.grid, self.spacing)
         with torch.no_grad():
             one, other = shown(fixed, grid), shown(moving, grid)
         device = one.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            voxels = self.propose(one, other, weight)
-        scale = grid.direction * grid.spacing
-        return self.placed(transform_vectors(scale, voxels.float()), grid)
+            return self.propose(one, other, weight).float(), grid
+
+    def in_world(self, vectors: Tensor, grid: Grid) -> Transform:
+        """Vectors in voxels of a grid, (B, D, *M), as a transform of the world."""
+        return self.placed(transform_vectors(grid.direction * grid.spacing, vectors), grid)
 
     def _check(self, fixed: Image, moving: Image, weight: float | None) -> None:
         for which, image in (("fixed", fixed), ("moving", moving)):

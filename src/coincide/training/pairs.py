@@ -120,13 +120,14 @@ class PairsTask(Task):
             for _ in range(self.recipe.batch)
         ]
         fixed, moving, maps = self.batch(chosen, random, next(network.parameters()).device)
-        found = network(fixed, moving, weight)
+        found, more = network.trained(fixed, moving, weight, random)
         objective = self.objective
         if step < self.recipe.warm * self.total:
             objective = Objective((*FIRST.terms, *self.penalties.terms))
         if maps is not None:
             objective = objective.with_data("labels", *maps)
-        return cost(objective, Alignment(fixed, moving, found), weight)
+        total, values = cost(objective, Alignment(fixed, moving, found), weight)
+        return total + more, values
 
     @property
     def penalties(self) -> Objective:
