@@ -1,6 +1,7 @@
 """Training on pairs: what is read, what is lowered, and that it goes on where it was stopped."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,10 +41,8 @@ def folder(tmp_path_factory):
         part = grid.crop((0, 0), (40 - number % 3, 36 - number % 2))
         far = part.affine.copy()
         far[:2, -1] += 5 * number
-        for name, volume, how in (
-            ("T1", phantom.image, "linear"),
-            ("label", phantom.labels, "label"),
-        ):
+        for name, volume in (("T1", phantom.image), ("label", phantom.labels)):
+            how = "linear" if name == "T1" else "label"
             whole = resample(volume, grid, bent, interpolation=how)
             seen = resample(whole, part, interpolation=how).data
             write_image(Image(seen, Grid(part.shape, far)), place / f"s{number}_{name}.nii.gz")
@@ -56,8 +55,11 @@ def known(folder):
     return cases, read_subjects(cases.cases, alignment="centre")
 
 
-def task(known, **settings):
-    return PairsTask(PairsRecipe(**({"predictor": PREDICTOR} | settings)), *known)
+RECIPE = PairsRecipe(predictor=PREDICTOR)
+
+
+def task(known, recipe=RECIPE):
+    return PairsTask(recipe, *known)
 
 
 def hashed(network) -> str:
@@ -145,9 +147,10 @@ def test_middles_lie_on_each_other_and_voxels_are_not_interpolated(known, folder
 
 
 def test_stopped_anywhere_it_ends_with_the_same_weights(known, tmp_path, monkeypatch):
-    settings = {"augmented": 0.5, "warm": 0.3, "objective": "lncc(radius=2) + diffusion + labels"}
+    target = "lncc(radius=2) + diffusion + labels"
+    recipe = replace(RECIPE, augmented=0.5, warm=0.3, objective=target)
     schedule = Schedule(steps=10, validated=5, warm=2)
-    whole = train(task(known, **settings), schedule, tmp_path / "a", watch=lambda _: None)
+    whole = train(task(known, recipe), schedule, tmp_path / "a", watch=lambda _: None)
     monkeypatch.setattr(loop, "SAVED", 0.0)
 
     def fails(progress):
@@ -155,15 +158,20 @@ def test_stopped_anywhere_it_ends_with_the_same_weights(known, tmp_path, monkeyp
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(task(known, **settings), schedule, tmp_path / "b", watch=fails)
-    again = train(task(known, **settings), schedule, tmp_path / "b", watch=lambda _: None)
+        train(task(known, recipe), schedule, tmp_path / "b", watch=fails)
+    again = train(task(known, recipe), schedule, tmp_path / "b", watch=lambda _: None)
     assert hashed(again) == hashed(whole)
 
 
 def test_subjects_not_seen_come_nearer_to_each_other(known, tmp_path):
     said = []
     schedule = Schedule(steps=150, validated=150, warm=10, rate=5e-3, average=0.9)
-    train(task(known, objective="mse + 0.01*diffusion"), schedule, tmp_path, watch=said.append)
+    train(
+        task(known, replace(RECIPE, objective="mse + 0.01*diffusion")),
+        schedule,
+        tmp_path,
+        watch=said.append,
+    )
     last = said[-1].numbers
     assert said[-1].validated
     assert last["dice"] > last["dice before"] + 0.02
@@ -171,7 +179,7 @@ def test_subjects_not_seen_come_nearer_to_each_other(known, tmp_path):
 
 
 def test_a_warm_up_lowers_mse_and_keeps_the_penalties(known):
-    one = task(known, warm=0.5)
+    one = task(known, replace(RECIPE, warm=0.5))
     one.total = 10
     _, early = one.loss(one.network, 4)
     _, late = one.loss(one.network, 5)
@@ -218,10 +226,10 @@ def test_what_cannot_be_trained_is_refused(known, folder):
     with pytest.raises(ValueError, match="share from 0 to 1"):
         PairsRecipe(warm=2)
     with pytest.raises(ValueError, match=r"write pyramid\(dim=2\)"):
-        task(known, predictor="pyramid")
+        task(known, replace(RECIPE, predictor="pyramid"))
     bare = find_cases(f"{folder}/*_T1.nii.gz", validation=2)
     with pytest.raises(ValueError, match="no labels"):
-        task((bare, read_subjects(bare.cases)), objective="mse + labels")
+        task((bare, read_subjects(bare.cases)), replace(RECIPE, objective="mse + labels"))
 
 
 def test_the_command_trains_a_model_that_registers(folder, tmp_path, capsys):

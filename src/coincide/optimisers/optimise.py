@@ -73,19 +73,26 @@ def made(transform: str | Transform) -> Transform:
 
 def continued(start: Transform, part: Transform) -> bool:
     """Whether a part can hold what a start is, and be moved from there."""
-    return type(start) is type(part) or (
-        isinstance(part, Displacement) and isinstance(start, Velocity | BSplineVelocity)
-    )
+    return type(start) is type(part) or (isinstance(part, Displacement) and _flow(start))
+
+
+def _flow(start: Transform) -> bool:
+    return isinstance(start, Velocity | BSplineVelocity)
 
 
 def _from(start: Transform, part: Transform) -> Transform:
     """A copy of the start to be moved, its parameters as far apart as was asked for."""
-    if isinstance(part, Displacement) and isinstance(start, Velocity | BSplineVelocity):
-        # both are linear between the voxels on which the flow was integrated
-        grid = start.grid if isinstance(start, Velocity) else start.field_grid
-        start = Displacement(field=start.integrated().detach(), grid=grid)
     # a copy, as the start may be frozen and must not change for whoever holds it
     moved = copy.deepcopy(start).requires_grad_(True)
+    if type(start) is not type(part):
+        moved = _taken_over(moved)
     if hasattr(part, "spacing"):
         moved.spacing = part.spacing
     return moved
+
+
+def _taken_over(flow: Transform) -> Transform:
+    """A flow as the displacement that it is: both are linear between the same voxels."""
+    assert isinstance(flow, Velocity | BSplineVelocity)
+    grid = flow.grid if isinstance(flow, Velocity) else flow.field_grid
+    return Displacement(field=flow.integrated().detach(), grid=grid)
