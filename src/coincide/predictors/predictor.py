@@ -112,8 +112,9 @@ class Predictor(nn.Module, ABC):
         grid = working_grid(fixed.grid, self.spacing)
         with torch.no_grad():
             one, other = shown(fixed, grid), shown(moving, grid)
-        device = one.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        if self.precision == "float32":
+            return self.propose(one, other, weight), grid
+        with torch.autocast(one.device.type, torch.bfloat16):
             return self.propose(one, other, weight).float(), grid
 
     def in_world(self, vectors: Tensor, grid: Grid) -> Transform:

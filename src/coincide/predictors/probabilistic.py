@@ -1,5 +1,7 @@
 """Probabilistic: a U-Net that also says how sure it is of each vector."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -58,9 +60,7 @@ class Probabilistic(Predictor):
         found = self.network(fixed, moving).float()
         mean, spread = found.split(self.dim, 1)
         # a coarse voxel is two of the images; held, so that no exponential overflows
-        return torch.cat(
-            [2 * mean, spread.clamp(-20, 4) + 2 * torch.log(spread.new_tensor(2.0))], 1
-        )
+        return torch.cat([2 * mean, spread.clamp(-20, 4) + 2 * math.log(2)], 1)
 
     def placed(self, vectors: Tensor, grid: Grid) -> Velocity:
         """The flow along it."""
