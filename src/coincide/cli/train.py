@@ -35,6 +35,8 @@ class TrainOptions:
         rate: Largest learning rate; 0: 7e-4 for structural, 2e-3 for a predictor.
         precision: Numbers of the network: bfloat16 is faster where the processor knows it.
         device: cpu or cuda.
+        patience: Validations, one every 500 steps, without a better score of what is held out (Dice
+            of labels, places found again) after which it ends early; 0: it goes on.
     """
 
     steps: int = 20_000
@@ -43,6 +45,7 @@ class TrainOptions:
     rate: float = 0.0
     precision: Precision = "float32"
     device: str = "cpu"
+    patience: int = 0
 
     def schedule(self, rate: float, warm: int) -> Schedule:
         """The same for the loop."""
@@ -52,6 +55,7 @@ class TrainOptions:
             rate=self.rate or rate,
             warm=warm,
             validated=500,
+            patience=self.patience,
             device=self.device,
         )
 

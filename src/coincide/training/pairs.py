@@ -85,6 +85,7 @@ class PairsTask(Task):
     """
 
     network: Predictor
+    score = "dice"
 
     def __init__(self, recipe: PairsRecipe, cases: Cases, subjects: Subjects):
         torch.manual_seed(recipe.seed)

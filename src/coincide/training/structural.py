@@ -77,6 +77,7 @@ class StructuralTask(Task):
     """
 
     network: Structural
+    score = "found again"
 
     def __init__(
         self,
