@@ -178,6 +178,14 @@ def test_subjects_not_seen_come_nearer_to_each_other(known, tmp_path):
     assert last["folding %"] == 0
 
 
+def test_other_data_are_another_training(known, tmp_path):
+    train(task(known), Schedule(steps=1), tmp_path, watch=lambda _: None)
+    cases, subjects = known
+    other = replace(subjects, data=tuple(data + 0.001 for data in subjects.data))
+    with pytest.raises(ValueError, match="holds another training"):
+        train(task((cases, other)), Schedule(steps=1), tmp_path, watch=lambda _: None)
+
+
 def test_a_warm_up_lowers_mse_and_keeps_the_penalties(known):
     one = task(known, replace(RECIPE, warm=0.5))
     one.total = 10

@@ -109,6 +109,7 @@ class PairsTask(Task):
             "pairs": len(cases.training),
             "held out": list(cases.held),
             "grid": list(subjects.grid.shape),
+            "sha256": subjects.sha256,
         }
 
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:

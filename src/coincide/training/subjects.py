@@ -1,5 +1,6 @@
 """Subjects: images and label maps as they are trained on, all on one grid."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -41,6 +42,15 @@ class Subjects:
     masks: tuple[Tensor, ...]
     labels: tuple[Tensor | None, ...]
     centred: bool
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that is trained on, so that other data are not taken for these."""
+        found = hashlib.sha256()
+        for held in (*self.data, *self.labels):
+            if held is not None:
+                found.update(held.contiguous().numpy().tobytes())
+        return found.hexdigest()
 
     def images(self, which: Sequence[int]) -> Image:
         """Some of them as a batch."""
