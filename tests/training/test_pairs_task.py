@@ -236,6 +236,8 @@ def test_what_cannot_be_trained_is_refused(known, folder):
     with pytest.raises(ValueError, match=r"write pyramid\(dim=2\)"):
         task(known, replace(RECIPE, predictor="pyramid"))
     bare = find_cases(f"{folder}/*_T1.nii.gz", validation=2)
+    assert task((bare, read_subjects(bare.cases))).score == "similarity held out"
+    assert task(known).score == "dice"
     with pytest.raises(ValueError, match="no labels"):
         task((bare, read_subjects(bare.cases)), replace(RECIPE, objective="mse + labels"))
 

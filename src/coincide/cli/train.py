@@ -36,7 +36,7 @@ class TrainOptions:
         precision: Numbers of the network: bfloat16 is faster where the processor knows it.
         device: cpu or cuda.
         patience: Validations, one every 500 steps, without a better score of what is held out (Dice
-            of labels, places found again) after which it ends early; 0: it goes on.
+            of labels, else similarity; places found again) after which it ends; 0: it goes on.
     """
 
     steps: int = 20_000

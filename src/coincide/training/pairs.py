@@ -85,7 +85,6 @@ class PairsTask(Task):
     """
 
     network: Predictor
-    score = "dice"
 
     def __init__(self, recipe: PairsRecipe, cases: Cases, subjects: Subjects):
         torch.manual_seed(recipe.seed)
@@ -102,6 +101,9 @@ class PairsTask(Task):
         self.objective = read_objective(recipe.objective)
         if "labels" in self.objective.absent and None in subjects.labels:
             raise ValueError("the objective has the term 'labels', but some image has no labels")
+        looked_at = {i for pair in cases.validation for i in pair}
+        outlined = all(subjects.labels[i] is not None for i in looked_at)
+        self.score = "dice" if outlined else "similarity held out"
         self.settings = {
             **asdict(recipe),
             "predictor": str(self.network),
@@ -157,7 +159,7 @@ class PairsTask(Task):
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Mean cost on pairs held out, Dice of their labels, and folded voxels."""
+        """On pairs held out: minus the mean cost of their images, Dice of labels, folded voxels."""
         assert isinstance(network, Predictor)
         costs, before, after, folded = [], [], [], []
         device = next(network.parameters()).device
@@ -171,7 +173,7 @@ class PairsTask(Task):
                 before.append(overlap(maps[0].numpy(), maps[1].numpy()).mean_dice)
                 after.append(overlap(maps[0].numpy(), warped).mean_dice)
         numbers = {
-            "dissimilarity held out": float(np.mean(costs)),
+            "similarity held out": -float(np.mean(costs)),
             "folding %": float(np.mean(folded)),
         }
         if after:
