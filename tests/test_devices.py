@@ -11,6 +11,7 @@ from coincide.kernels.warp import force_along
 from coincide.objective import Penalty, Similarity, Term
 from coincide.optimisers.level import Level
 from coincide.optimisers.loop import optimise
+from coincide.predictors.predictor import Predictor
 from coincide.presets.preset import PRESETS
 from coincide.register import register
 from coincide.registry import build, parts
@@ -104,6 +105,21 @@ def test_every_transform(text, dim):
         same(finer.to(DEVICE).displacement(grid), results[1])
         inverse = transform.inverse().to(DEVICE)
         same(inverse(points), back.to(points.dtype), 1e-3)
+
+
+@pytest.mark.parametrize("name", parts(Predictor))
+@solid
+def test_every_predictor(name, dim):
+    predictor = build(f"{name}(dim={dim}, spacing=1.5)", Predictor).requires_grad_(False)
+    for values in predictor.parameters():
+        values += 0.02 * noise((1, values.numel()), seed=1, sigma=0).view_as(values)
+    weight = 0.3 if predictor.conditional else None
+    fixed, moving = pair(dim)
+    expected = predictor(fixed, moving, weight).displacement(fixed.grid)
+    assert float(expected.abs().max()) > 0.01
+    with elsewhere():
+        found = predictor.to(DEVICE)(fixed.to(DEVICE), moving.to(DEVICE), weight)
+        same(found.displacement(fixed.grid), expected, 1e-3)
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "nearest", "cubic", "label"])

@@ -82,6 +82,17 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path, monkeypatch):
         train(task, QUICK, tmp_path)
 
 
+def test_it_ends_where_validations_bring_nothing_more(tmp_path, monkeypatch):
+    task, scores, said = StructuralTask(SMALL), iter([0.1, 0.3, 0.2, 0.25, 0.9]), []
+    monkeypatch.setattr(task, "validate", lambda _: {"found again": next(scores)})
+    schedule = Schedule(steps=20, validated=2, warm=2, patience=2)
+    train(task, schedule, tmp_path, watch=said.append)
+    assert said[-1].step == 8
+    # it had ended, and is not gone on with
+    train(StructuralTask(SMALL), schedule, tmp_path, watch=said.append)
+    assert said[-1].step == 8
+
+
 @pytest.mark.slow
 def test_places_are_learned_and_not_their_positions(tmp_path, monkeypatch):
     """After some steps places are found again; in an unrelated image at the rate of chance."""

@@ -1,28 +1,27 @@
 """coincide train."""
 
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 from tyro.conf import Positional, arg
 
-from coincide.optimisers.progress import QUIET
+from coincide.cli.train_progress import watched
+from coincide.predictors.model import save_model
+from coincide.predictors.predictor import Precision
+from coincide.training.cases import find_cases
 from coincide.training.images import grey_images
-from coincide.training.loop import CURVES, Progress, Schedule, read_curves
+from coincide.training.loop import CURVES, Schedule, Task, read_curves
 from coincide.training.loop import train as run
+from coincide.training.pairs import PairsRecipe, PairsTask
 from coincide.training.report import write_training_report
 from coincide.training.structural import Recipe, StructuralTask, write_structural
+from coincide.training.subjects import read_subjects
 
-TOLD = 30.0  # seconds between lines where there is no terminal
+STRUCTURAL = "structural"
 
 
 @dataclass(frozen=True)
@@ -30,103 +29,171 @@ class TrainOptions:
     """How it is trained.
 
     Args:
-        images: Images, or folders of images, that views are also taken from.
         steps: Updates of the weights.
         minutes: Time instead of steps.
         seed: Of the weights and of everything that is seen.
-        rate: Largest learning rate.
+        rate: Largest learning rate; 0: 7e-4 for structural, 2e-3 for a predictor.
         precision: Numbers of the network: bfloat16 is faster where the processor knows it.
         device: cpu or cuda.
+        patience: Validations, one every 500 steps, without a better score of what is held out (Dice
+            of labels, else similarity; places found again) after which it ends; 0: it goes on.
     """
 
-    images: Annotated[tuple[Path, ...], arg(metavar="PATH")] = ()
     steps: int = 20_000
     minutes: float = 0.0
     seed: int = 0
-    rate: float = 7e-4
-    precision: Literal["float32", "bfloat16"] = "float32"
+    rate: float = 0.0
+    precision: Precision = "float32"
     device: str = "cpu"
+    patience: int = 0
+
+    def schedule(self, rate: float, warm: int) -> Schedule:
+        """The same for the loop."""
+        return Schedule(
+            steps=0 if self.minutes else self.steps,
+            minutes=self.minutes,
+            rate=self.rate or rate,
+            warm=warm,
+            validated=500,
+            patience=self.patience,
+            device=self.device,
+        )
+
+
+@dataclass(frozen=True)
+class StructuralOptions:
+    """What structural is trained on.
+
+    Args:
+        images: Images, or folders of images, that views are also taken from.
+    """
+
+    images: Annotated[tuple[Path, ...], arg(metavar="PATH")] = ()
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """What a predictor is trained to do.
+
+    Args:
+        predictor: Which network, such as pyramid or "voxelmorph(widths=(16, 32, 32, 32))".
+        objective: What is lowered: similarities, penalties on the velocity, and labels.
+        labels: Folder with label maps of the same names as the images, or what to replace in
+            these, such as _T1=_label. They score pairs held out, and are trained on only where the
+            objective has the term labels.
+        align: Where the images of a pair lie at first: header, as their files say; or centre, their
+            middles on each other.
+        spacing: Voxel edge, mm; 0: that of the images, or as fine as 400 000 voxels allow.
+        validation: Images to hold out, or pairs of a table; 0: a fifth, at most 40.
+        warm: Share of the steps, from the first, that compare by mse: what networks that see both
+            images at once need to begin.
+        augmented: How often a pair is turned, stretched and shown otherwise.
+    """
+
+    predictor: str = PairsRecipe.predictor
+    objective: str = PairsRecipe.objective
+    labels: str = ""
+    align: Literal["header", "centre"] = "header"
+    spacing: float = 0.0
+    validation: int = 0
+    warm: float = 0.0
+    augmented: float = 0.0
 
 
 def train(
-    what: Annotated[Positional[Literal["structural"]], arg(metavar="WHAT")],
+    what: Annotated[Positional[str], arg(metavar="WHAT")],
     out: Annotated[Path, arg(metavar="FILE")],
     options: Annotated[TrainOptions, arg(name="")],
+    structural: Annotated[StructuralOptions, arg(name="")],
+    pairs: Annotated[PairOptions, arg(name="")],
     work: Annotated[Path | None, arg(metavar="FOLDER")] = None,
 ) -> None:
     """Train a network and write its weights, with what they were made from, into one file.
 
-    `structural`: features that are alike whatever the contrast, from random shapes alone; images
-    may be added, without labels and without partners. It may be stopped at any time, even killed;
-    the same command goes on where it was.
+    A folder of images, or a table of pairs: a predictor, which then says in one look how one image
+    is bent onto another. `structural`: features that are alike whatever the contrast, from random
+    shapes alone; images may be added, without labels and without partners. Training may be stopped
+    at any time, even killed; the same command goes on where it was.
 
-        coincide train structural --out structural.safetensors --steps 20000
+        coincide train my_scans --out mine.safetensors --minutes 60
+        coincide train pairs.csv --predictor voxelmorph --warm 0.4 --out mine.safetensors
         coincide train structural --out mine.safetensors --images my_scans --minutes 60
 
     Args:
-        what: What is trained: structural.
+        what: Folder, pattern such as "scans/*_T1.nii.gz", pairs as .csv or as .json of Learn2Reg;
+            or structural.
         out: File of weights, .safetensors; a page of curves is written beside it.
         options: How it is trained.
+        structural: What structural is trained on.
+        pairs: What a predictor is trained to do.
         work: Folder for checkpoints and curves. Without it: beside the file.
     """
     if out.suffix != ".safetensors":
         raise ValueError(f"weights are written as .safetensors, not as {out.name}")
-    assert what == "structural"
-    found, names = grey_images(options.images)
-    recipe = Recipe(seed=options.seed, precision=options.precision)
-    task = StructuralTask(recipe, found, names=names)
-    schedule = Schedule(
-        steps=0 if options.minutes else options.steps,
-        minutes=options.minutes,
-        rate=options.rate,
-        device=options.device,
-    )
     folder = work or out.with_name(f"{out.stem}-training")
     begin = time.monotonic()
-    with _watched() as watch:
-        network = run(task, schedule, folder, watch=watch)
-    curves = read_curves(folder / CURVES)
-    last = {name: value for name, value in curves[-1].items() if name != "step"}
-    card = {
-        "made": date.today().isoformat(),
-        "version": version("coincide"),
-        "steps": int(curves[-1]["step"]),
-        "numbers": last,
-    }
-    write_structural(network, task, card, out)
-    page = write_training_report(task, network, curves, out.with_suffix(".html"))
+    if what == STRUCTURAL:
+        _refused(pairs, "training structural")
+        page = _structural(structural, options, folder, out)
+    else:
+        _refused(structural, "training a predictor")
+        page = _predictor(what, pairs, options, folder, out)
     print(f"wrote {out} and {page} after {(time.monotonic() - begin) / 60:.1f} min")
 
 
-@contextmanager
-def _watched() -> Iterator[Callable[[Progress], None]]:
-    """Show the steps: a bar on a terminal, else a line now and then."""
-    console = Console(stderr=True)
-    if not console.is_terminal or QUIET.get():
-        told = [0.0]
-
-        def tell(progress: Progress) -> None:
-            validated = "found again" in progress.numbers
-            if validated or time.monotonic() - told[0] > TOLD:
-                told[0] = time.monotonic()
-                print(_line(progress), file=sys.stderr, flush=True)
-
-        yield (lambda _: None) if QUIET.get() else tell
-        return
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Bar(*columns, console=console) as bar:
-        task = bar.add_task("training", total=None)
-
-        def show(progress: Progress) -> None:
-            total = progress.steps or None
-            bar.update(task, completed=progress.step, total=total, description=_line(progress))
-
-        yield show
+def _structural(given: StructuralOptions, options: TrainOptions, folder: Path, out: Path) -> Path:
+    found, names = grey_images(given.images)
+    recipe = Recipe(seed=options.seed, precision=options.precision)
+    task = StructuralTask(recipe, found, names=names)
+    schedule = options.schedule(rate=7e-4, warm=100)
+    with watched() as watch:
+        network = run(task, schedule, folder, watch=watch)
+    write_structural(network, task, _numbers(folder), out)
+    return _page(task, network, folder, out)
 
 
-def _line(progress: Progress) -> str:
-    """Such as `step 1200 of 20000: loss 2.31, told apart 0.12; about 41 min left`."""
-    numbers = ", ".join(f"{name} {value:.3g}" for name, value in progress.numbers.items())
-    of = f" of {progress.steps}" if progress.steps else ""
-    left = f"; about {progress.left / 60:.0f} min left" if progress.steps else ""
-    return f"step {progress.step}{of}: {numbers}{left}"
+def _predictor(
+    what: str, given: PairOptions, options: TrainOptions, folder: Path, out: Path
+) -> Path:
+    recipe = PairsRecipe(
+        predictor=given.predictor,
+        objective=given.objective,
+        seed=options.seed,
+        warm=given.warm,
+        augmented=given.augmented,
+        precision=options.precision,
+    )
+    cases = find_cases(what, given.labels, validation=given.validation)
+    subjects = read_subjects(cases.cases, spacing=given.spacing, alignment=given.align)
+    task = PairsTask(recipe, cases, subjects)
+    if not cases.held:
+        print("note: no image is held out, so the numbers flatter; give more images")
+    schedule = options.schedule(rate=2e-3, warm=50)
+    with watched() as watch:
+        network = run(task, schedule, folder, watch=watch)
+    assert isinstance(network, type(task.network))
+    save_model(network, task.card(_numbers(folder)), out)
+    return _page(task, network, folder, out)
+
+
+def _numbers(folder: Path) -> dict[str, Any]:
+    """What a card says of how it was trained."""
+    curves = read_curves(folder / CURVES)
+    return {
+        "made": date.today().isoformat(),
+        "version": version("coincide"),
+        "steps": int(curves[-1]["step"]),
+        "numbers": {name: value for name, value in curves[-1].items() if name != "step"},
+    }
+
+
+def _page(task: Task, network: Any, folder: Path, out: Path) -> Path:
+    curves = read_curves(folder / CURVES)
+    return write_training_report(task, network, curves, out.with_suffix(".html"))
+
+
+def _refused(options: StructuralOptions | PairOptions, what: str) -> None:
+    """Options that have no meaning here are no silent wish."""
+    given = [f.name for f in fields(options) if getattr(options, f.name) != f.default]
+    if given:
+        raise ValueError(f"{what} takes no --{', --'.join(given)}")

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from coincide.files.atomic import atomic
 CHECKPOINT, CURVES = "checkpoint.pt", "curves.csv"
 SAVED = 120.0  # seconds between checkpoints
 TRIED = 20  # steps after which a time limit becomes a number of steps
+Best = tuple[float, int]  # the best score of a validation, and at which step
 
 
 class Task(ABC):
@@ -26,6 +28,8 @@ class Task(ABC):
 
     network: nn.Module
     settings: Mapping[str, Any]  # plain values; another task of the same settings is the same
+    score: str = ""  # the number of a validation that shall rise; empty: none says it all
+    total: int = 0  # steps that there will be, as far as the loop has said; 0: not known yet
 
     @abstractmethod
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -34,6 +38,10 @@ class Task(ABC):
     @abstractmethod
     def validate(self, network: nn.Module) -> dict[str, float]:
         """How good the network is on what it is not trained on."""
+
+    @abstractmethod
+    def pictures(self, network: nn.Module) -> tuple[str, list[np.ndarray]]:
+        """What it does with what it was not trained on: a sentence, and bytes (H, W, 3)."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Schedule:
         clip: Length that a gradient is cut to.
         average: Share of the past in the moving average of the weights, which is the result.
         validated: Steps between validations.
+        patience: Validations without a better score after which it ends; 0: it goes on.
         device: A torch device.
     """
 
@@ -58,6 +67,7 @@ class Schedule:
     clip: float = 1.0
     average: float = 0.999
     validated: int = 1000
+    patience: int = 0
     device: str = "cpu"
 
     def __post_init__(self):
@@ -81,12 +91,14 @@ class Progress:
         steps: Steps that there will be.
         numbers: What was watched, of the last step or of a validation.
         left: Seconds that the rest will take, estimated.
+        validated: Whether the numbers are also those of a validation.
     """
 
     step: int
     steps: int
     numbers: dict[str, float]
     left: float
+    validated: bool = False
 
 
 def train(
@@ -118,13 +130,15 @@ def train(
     network = task.network.to(schedule.device).train()
     averaged = deepcopy(network).requires_grad_(False)
     rule = torch.optim.Adam(network.parameters(), lr=schedule.rate, betas=(0.9, 0.99))
-    start, schedule = _resumed(task, schedule, folder, (network, averaged, rule))
+    start, schedule, best = _resumed(task, schedule, folder, (network, averaged, rule))
     curves = _Curves(folder / CURVES, start)
     begin = saved = time.monotonic()
     step = start
-    while schedule.steps == 0 or step < schedule.steps:
+    last = _stale(schedule, step, best)
+    while not last and (schedule.steps == 0 or step < schedule.steps):
         if schedule.steps == 0 and step - start == TRIED:
             schedule = _counted(schedule, (time.monotonic() - begin) / TRIED)
+        task.total = schedule.steps
         for group in rule.param_groups:
             group["lr"] = schedule.rate_at(step)
         loss, numbers = task.loss(network, step)
@@ -139,14 +153,22 @@ def train(
         step += 1
         _averaged(averaged, network, min(schedule.average, step / (step + 10)))
         last = step == schedule.steps
-        if step % schedule.validated == 0 or last:
+        validated = step % schedule.validated == 0 or last
+        if validated:
             numbers = numbers | task.validate(averaged.eval())
+            if task.score in numbers and numbers[task.score] > best[0]:
+                best = (numbers[task.score], step)
+            last = last or _stale(schedule, step, best)
         seconds = time.monotonic() - begin
         left = seconds / (step - start) * ((schedule.steps or step) - step)
         curves.add(step, {"loss": float(loss.detach()), **numbers})
-        watch(Progress(step, schedule.steps, {"loss": float(loss.detach()), **numbers}, left))
+        watch(
+            Progress(
+                step, schedule.steps, {"loss": float(loss.detach()), **numbers}, left, validated
+            )
+        )
         if last or (time.monotonic() - saved > SAVED and schedule.steps):
-            _save(task, schedule, folder, (network, averaged, rule), step)
+            _save(task, schedule, folder, (network, averaged, rule), step, best)
             curves.flush()
             saved = time.monotonic()
     return averaged.eval()
@@ -160,22 +182,31 @@ def _averaged(averaged: nn.Module, network: nn.Module, share: float) -> None:
             old.copy_(new)
 
 
+def _stale(schedule: Schedule, step: int, best: Best) -> bool:
+    """Whether the score has not risen for as long as patience lasts."""
+    return 0 < schedule.patience * schedule.validated <= step - best[1]
+
+
 def _counted(schedule: Schedule, seconds: float) -> Schedule:
     return replace(schedule, steps=max(TRIED + 1, int(60 * schedule.minutes / seconds)))
 
 
 def _described(task: Task, schedule: Schedule) -> str:
     """What must be the same for a training to be gone on with."""
-    how = {k: v for k, v in asdict(schedule).items() if k not in ("device", "validated")}
+    how = {
+        k: v for k, v in asdict(schedule).items() if k not in ("device", "validated", "patience")
+    }
     if schedule.minutes:
         how.pop("steps")
     return json.dumps({"task": dict(task.settings), "schedule": how}, sort_keys=True)
 
 
-def _resumed(task: Task, schedule: Schedule, folder: Path, parts: Any) -> tuple[int, Schedule]:
+def _resumed(
+    task: Task, schedule: Schedule, folder: Path, parts: Any
+) -> tuple[int, Schedule, Best]:
     path = folder / CHECKPOINT
     if not path.exists():
-        return 0, schedule
+        return 0, schedule, (-math.inf, 0)
     state = torch.load(path, map_location=schedule.device, weights_only=True)
     if state["described"] != _described(task, schedule):
         raise ValueError(
@@ -184,14 +215,15 @@ def _resumed(task: Task, schedule: Schedule, folder: Path, parts: Any) -> tuple[
         )
     for part, values in zip(parts, state["parts"], strict=True):
         part.load_state_dict(values)
-    return state["step"], replace(schedule, steps=state["steps"])
+    return state["step"], replace(schedule, steps=state["steps"]), state["best"]
 
 
-def _save(task: Task, schedule: Schedule, folder: Path, parts: Any, step: int) -> None:
+def _save(task: Task, schedule: Schedule, folder: Path, parts: Any, step: int, best: Best) -> None:
     state = {
         "described": _described(task, schedule),
         "parts": [part.state_dict() for part in parts],
         "step": step,
+        "best": best,
         "steps": schedule.steps,
     }
     with atomic(folder / CHECKPOINT) as temporary:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -13,9 +14,11 @@ from coincide.files.atomic import atomic
 from coincide.kernels.smooth import gaussian
 from coincide.networks.model_file import model_bytes
 from coincide.networks.structural import Structural, sampled
+from coincide.report.components import components
 from coincide.synthetic.noise import whole
 from coincide.synthetic.shapes import shapes
 from coincide.training.loop import Task
+from coincide.training.report import row_of_slices
 from coincide.training.views import Pair, pair
 
 GENERATOR = 1  # version of the synthetic data
@@ -23,6 +26,7 @@ KEPT = 6  # steps that one scene serves, each with other views and contrasts
 SMOOTHED = 500  # step from which the descriptors are smoothed in the loss, as they are in use
 HELD_OUT = 10_000_000  # numbers of steps that no training reaches
 PAIRS, PROBES, CUBE = 24, 60, 5  # of a validation
+SHOWN = 4  # pairs of views on the page
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class StructuralTask(Task):
     """
 
     network: Structural
+    score = "found again"
 
     def __init__(
         self,
@@ -146,6 +151,23 @@ class StructuralTask(Task):
             "found again": float(torch.cat(hits).mean()),
             "found in another": float(torch.cat(others).mean()),
         }
+
+    @torch.no_grad()
+    def pictures(self, network: nn.Module) -> tuple[str, list[np.ndarray]]:
+        """Views of scenes unseen, and their descriptors as colours."""
+        device = next(network.parameters()).device
+        rows = []
+        for number in range(SHOWN):
+            two = self.pair(HELD_OUT + KEPT * number)
+            found = smoothed(network(two.images.to(device)).cpu(), self.recipe.sigma)
+            colours = components(found)
+            rows.append(row_of_slices([two.images[0], colours[0], two.images[1], colours[1]]))
+        return (
+            "From left to right: a view, its descriptors, a view of the same anatomy in another "
+            "contrast and at another place, its descriptors. Descriptors are drawn as three "
+            "colours, the same in both views; where they agree, so do the colours.",
+            rows,
+        )
 
     def _new(self, number: int) -> tuple[Tensor, bool]:
         """A scene, and whether it holds labels."""
