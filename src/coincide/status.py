@@ -11,10 +11,12 @@ from coincide.optimisers.optimise import Optimise
 from coincide.predictors.predict import Predict
 from coincide.registration import Candidate, Step
 from coincide.search.search import Search
+from coincide.transforms.cycle import Cycle
 from coincide.transforms.linear import Linear
 from coincide.way import Found
 
 TURNED = 20.0  # degrees from the header that are worth a word
+LAST = 20  # steps of a noisy cost that one number is made from
 GAIN = 0.05  # share of what a level gained that its last steps may bring if it has settled
 NAMES = {
     "header": "from the position that the files state",
@@ -64,7 +66,15 @@ def _told(found: Found, initial: str) -> str:
     if isinstance(found.way, Predict):
         return "predicted by a trained network"
     where = {"header": " from the position that the files state", "search": "", "": ""}
-    return f"deformed{where.get(initial, ' from the start that was given')}"
+    return f"deformed{where.get(initial, ' from the start that was given')}{_doubt(found)}"
+
+
+def _doubt(found: Found) -> str:
+    """How far two networks that must agree do not: of a failed fit several times that of others."""
+    missed = [s.terms["cycle"] for s in found.history[-LAST:] if "cycle" in s.terms]
+    if not missed or not isinstance(found.transform, Cycle):
+        return ""
+    return f", there and back again missing by {np.median(missed) ** 0.5:.2g} mm"
 
 
 def _turn(found: Found) -> float:

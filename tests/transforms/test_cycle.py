@@ -6,12 +6,16 @@ from coincide.alignment import Alignment
 from coincide.files.itk import read_transform, write_transform
 from coincide.optimisers.level import Level
 from coincide.optimisers.loop import optimise
+from coincide.optimisers.optimise import Optimise
 from coincide.penalties.symmetric_jacobian import SymmetricJacobian
+from coincide.registration import Step
+from coincide.status import status
 from coincide.synthetic.deformations import smooth_displacement
 from coincide.synthetic.phantoms import textured
 from coincide.transforms.cycle import Cycle
 from coincide.transforms.newton import Newton
 from coincide.transforms.siren import Siren
+from coincide.way import Found
 from random_transforms import interior, woken
 from worlds import oblique
 
@@ -176,3 +180,12 @@ def test_the_inverse_of_the_consensus_is_found_point_by_point():
     inverse = cycle.inverse()
     assert isinstance(inverse, Newton)
     torch.testing.assert_close(cycle(inverse(points)), points, atol=1e-6, rtol=0)
+
+
+def test_the_status_of_a_run_says_how_far_the_two_disagree():
+    history = tuple(Step("cycle", 0, n, 1.0, {"cycle": 4.0}) for n in range(30))
+    found = Found(agreeing(), Optimise("cycle"), history)
+    assert (
+        "deformed, there and back again missing by 2 mm"
+        in status([found], initial="search").lower()
+    )

@@ -145,7 +145,7 @@ def _optimised(
             if watch is not None:
                 watch(history[-1])
             judged = medians(costs, level.window) if run.noisy else costs
-            window = 1 if run.noisy else level.window
+            window = 2 if run.noisy else level.window
             if run.stalled or converged(judged, level.tolerance, window):
                 break
         moved = run.finish()
