@@ -12,6 +12,7 @@ from coincide.cli.main import main
 from coincide.files.write import write_image
 from coincide.networks.model_file import read_model, weights_hash
 from coincide.objective import objective
+from coincide.penalties.diffusion import Diffusion
 from coincide.predictors.cost import cost
 from coincide.predictors.model import load_model
 from coincide.space.grid import Grid
@@ -176,6 +177,23 @@ def test_subjects_not_seen_come_nearer_to_each_other(known, tmp_path):
     assert said[-1].validated
     assert last["dice"] > last["dice before"] + 0.02
     assert last["folding %"] == 0
+
+
+def test_one_training_serves_all_weights(known, tmp_path):
+    """The larger the weight, the smoother the field."""
+    told = PREDICTOR.replace("dim=2", "conditional=True, dim=2")
+    recipe = replace(RECIPE, predictor=told, objective="mse + 0.2*diffusion")
+    schedule = Schedule(steps=200, validated=200, warm=10, rate=5e-3, average=0.9)
+    one = task(known, recipe)
+    network = train(one, schedule, tmp_path, watch=lambda _: None)
+    fixed, moving = (known[1].images([i]) for i in known[0].validation[0])
+    rough = []
+    for weight in (0.0, 0.3, 0.6, 1.0):
+        with torch.no_grad():
+            found = Alignment(fixed, moving, network(fixed, moving, weight))
+            rough.append(float(Diffusion()(found)[0]))
+    assert rough == sorted(rough, reverse=True)
+    assert rough[0] > 2 * rough[-1]
 
 
 def test_other_data_are_another_training(known, tmp_path):

@@ -26,7 +26,7 @@ class Pyramid(Predictor):
         dim: 2 or 3 axes.
 
     Example:
-        >>> transform = Pyramid(dim=2)(image, image)
+        >>> transform = Pyramid()(image, image)
         >>> bool(transform.displacement(image.grid).abs().max() < 0.1)  # untrained
         True
 
