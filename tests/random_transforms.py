@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import torch
 
+from coincide.networks.coordinates import CoordinateNetwork as Coordinates
 from coincide.registry import build, parts
 from coincide.space.grid import Grid
 from coincide.transforms.linear import Linear
@@ -15,7 +16,7 @@ from worlds import noise
 SHAPES = {2: (25, 27), 3: (17, 18, 16)}
 MARGIN = 4  # voxels between what is asked and the border of what is known
 NAMES = [*parts(Transform), NAME]
-NETWORKS = (NAME,)  # whose parameters are not a vector each
+NETWORKS = (NAME, "siren")  # whose parameters are not a vector each
 
 
 def plain(name: str) -> Transform:
@@ -28,6 +29,8 @@ def randomised(name: str, grid: Grid, *, seed=0, size=1.0) -> Transform:
     transform = plain(name).on(grid)
     if isinstance(transform, CoordinateNetwork):
         return shaken(transform, seed=seed, size=2 * size).requires_grad_(False)
+    if name in NETWORKS:
+        return woken(transform, seed=seed, size=size).requires_grad_(False)
     random = np.random.default_rng(seed)
     for number, parameter in enumerate(transform.parameters()):
         if parameter.ndim > 2:
@@ -39,6 +42,18 @@ def randomised(name: str, grid: Grid, *, seed=0, size=1.0) -> Transform:
             values = size * random.choice([-3, -2, 2, 3], parameter.shape).astype(float)
             parameter.data = torch.tensor(values)
     return transform.requires_grad_(False)
+
+
+def woken(transform: Transform, *, seed=0, size=1.0) -> Transform:
+    """Random weights of the last layers of networks, so that points move by about `size` mm."""
+    generator = torch.Generator().manual_seed(seed)
+    for network in (m for m in transform.modules() if isinstance(m, Coordinates)):
+        half = float(transform.grid.extent.max()) / 2
+        for held in (network.last.weight, network.last.bias):
+            drawn = torch.randn(held.shape, generator=generator)
+            count = held.shape[1] / 2 if held.ndim == 2 else 2
+            held.data = (size / half * drawn / count**0.5).to(held.dtype)
+    return transform
 
 
 def pair_of(name: str, grid: Grid, *, size=1.0) -> tuple[Transform, tuple[Transform, Transform]]:

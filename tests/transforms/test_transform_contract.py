@@ -9,8 +9,7 @@ from coincide.space.grid import Grid
 from coincide.transforms.composite import Composite
 from coincide.transforms.jacobian import determinant
 from coincide.transforms.linear import Affine, Linear
-from coordinate_network import CoordinateNetwork
-from random_transforms import MARGIN, NAMES, SHAPES, inner, interior, plain, randomised
+from random_transforms import MARGIN, NAMES, NETWORKS, SHAPES, inner, interior, plain, randomised
 from worlds import noise, oblique
 
 every_transform = pytest.mark.parametrize("name", NAMES)
@@ -161,8 +160,8 @@ def test_nothing_changes_under_a_rigid_change_of_world(name, dim):
     if isinstance(transform, Linear):
         matrix = change @ transform.numpy() @ np.linalg.inv(change)
         other = type(transform)(matrix).on(moved)
-    elif isinstance(transform, CoordinateNetwork):
-        other = CoordinateNetwork(grid=moved)
+    elif name in NETWORKS:
+        other = plain(name).on(moved)
         other.load_state_dict(transform.state_dict())
     else:
         other = plain(name).on(moved)

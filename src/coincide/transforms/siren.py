@@ -1,0 +1,171 @@
+"""Siren: a displacement held in the weights of a small network of coordinates."""
+
+import copy
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coincide.networks.coordinates import CoordinateNetwork
+from coincide.registry import named, positive
+from coincide.space.grid import Grid, tensor
+from coincide.space.shapes import Field, Points
+from coincide.transforms.derivatives import hessian_at, jacobian_at
+from coincide.transforms.newton import Newton
+from coincide.transforms.read_out import exactly, read_out
+from coincide.transforms.transform import Transform
+
+WRITTEN = 256  # voxels along the longest axis of the field that stands in for it where one must
+
+
+@named("siren")
+class Siren(Transform):
+    r"""Implicit displacement: $T(x) = x + A\, f_\theta(A^{-1}(x - c))$, f a small network.
+
+    Nothing is stored but the weights, which know the displacement and its derivatives at any
+    point. Coordinates are those of the grid it was first put on: c is its centre, A turns its axes
+    to those of the world and scales by half its longest side, the same along each axis, so that
+    the frequency `omega` means the same in every direction. Finer grids change nothing.
+
+    It is not the fastest nor the most accurate of transforms; see the guide on implicit
+    transforms for what it is good for.
+
+    Args:
+        width: Of the hidden layers.
+        depth: Number of hidden layers.
+        omega: How fine the displacement may be: 5 to 10 for smooth ones, 30 for detail (> 0).
+        activation: `sine`, `relu`, `fourier` or `hash`; see `CoordinateNetwork`. All but `sine`
+            and `fourier` know first derivatives only.
+        seed: Of the first weights.
+        unit_cube: Coordinates and first weights as published by Wolterink et al.: each axis runs
+            from -1 to 1 between the centres of its outermost voxels, however long it is, and the
+            last layer does not begin at 0, so that neither does the displacement.
+        grid: The grid that it was first put on; None: set by `on`.
+
+    References:
+        Sitzmann et al. (2020), arXiv:2006.09661. Wolterink, Zwienenberg, Brune (2022), Implicit
+        neural representations for deformable image registration, PMLR 172.
+    """
+
+    optimiser = "sampled"
+
+    def __init__(
+        self,
+        width: int = 128,
+        depth: int = 2,
+        omega: float = 10.0,
+        activation: str = "sine",
+        seed: int = 0,
+        unit_cube: bool = False,
+        *,
+        grid: Grid | None = None,
+    ):
+        super().__init__()
+        self.width, self.depth, self.omega, self.activation = width, depth, omega, activation
+        self.seed, self.unit_cube, self.grid = seed, unit_cube, grid
+        positive(self, "width", "depth", "omega")
+        if grid is not None:
+            self.network = CoordinateNetwork(
+                grid.dim,
+                grid.dim,
+                width=width,
+                depth=depth,
+                omega=omega,
+                activation=activation,
+                seed=seed,
+                small=1.0 if unit_cube else 0.0,
+            )
+
+    @property
+    def field_grid(self) -> Grid | None:
+        """Where it is sampled for who cannot hold a network: 256 voxels along the longest axis."""
+        if self.grid is None:
+            return None
+        size = float(self.grid.extent.max()) / WRITTEN
+        shape = np.maximum(1, np.round(self.grid.extent / size)).astype(int)
+        shape = np.where(np.array(self.grid.shape) == 1, 1, shape)
+        affine = self.grid.affine.copy()
+        affine[:-1, :-1] = self.grid.affine[:-1, :-1] * (np.array(self.grid.shape) / shape)
+        affine[:-1, -1] = self.grid.centre - affine[:-1, :-1] @ ((shape - 1) / 2)
+        return Grid(tuple(int(n) for n in shape), affine)
+
+    def axes(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A (D, D) from coordinates of the network to mm, its inverse, and the centre (D,)."""
+        grid = self._placed()
+        half = np.full(grid.dim, grid.extent.max() / 2)
+        if self.unit_cube:
+            half = grid.spacing * np.maximum(np.array(grid.shape) - 1, 1) / 2
+        matrix = grid.direction * half
+        return (
+            tensor(matrix, like),
+            tensor(np.linalg.inv(matrix), like),
+            tensor(grid.centre, like),
+        )
+
+    def forward(self, points: Points) -> Points:
+        """Moved points, (B, P, D) mm."""
+        return points if self.grid is None else points + self.shift(points)
+
+    def shift(self, points: Points) -> Points:
+        """How far points (B, P, D) go, mm."""
+        out, back, centre = self.axes(points)
+        return self.network((points - centre) @ back.T).to(points.dtype) @ out.T
+
+    def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
+        """Displacement at the voxels of `grid`, mm, (B, D, *S).
+
+        Without a gradient a large grid is read out on a lattice, right to 0.005 mm.
+        """
+        self._placed()
+        device = next(self.parameters()).device
+
+        def shift(points: Points) -> Points:
+            return self.shift(points.to(device))
+
+        trained = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
+        return (
+            exactly(shift, grid, inner) if trained or inner is not None else read_out(shift, grid)
+        )
+
+    def inverse(self) -> Newton:
+        """The map back, point by point, by Newton's iteration."""
+        self._placed()
+        return Newton(self)
+
+    def on(self, grid: Grid) -> Self:
+        """A copy with the same map; a new network over `grid`, if it lies nowhere yet."""
+        if self.grid is not None:
+            return copy.deepcopy(self)
+        return type(self)(
+            self.width,
+            self.depth,
+            self.omega,
+            self.activation,
+            self.seed,
+            self.unit_cube,
+            grid=grid,
+        )
+
+    def _placed(self) -> Grid:
+        if self.grid is None:
+            raise ValueError("this network has no grid yet; call .on(grid) first")
+        return self.grid
+
+
+@jacobian_at.register
+def _(transform: Siren, points: Points) -> Tensor:
+    out, back, centre = transform.axes(points)
+    flat = ((points - centre) @ back.T).flatten(0, 1)
+    slope = transform.network.jets(flat, 1)[1].to(points.dtype)
+    identity = torch.eye(points.shape[2], dtype=points.dtype, device=points.device)
+    return (identity + out @ slope @ back).unflatten(0, points.shape[:2])
+
+
+@hessian_at.register
+def _(transform: Siren, points: Points) -> Tensor:
+    out, back, centre = transform.axes(points)
+    flat = ((points - centre) @ back.T).flatten(0, 1)
+    curve = transform.network.jets(flat, 2)[2].to(points.dtype)
+    curve = torch.einsum("ia,pabc,bj,ck->pijk", out, curve, back, back)
+    return curve.unflatten(0, points.shape[:2])
