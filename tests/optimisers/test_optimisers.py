@@ -36,6 +36,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "compositive_adam": ("displacement",),
     "demons": ("displacement",),
     "gauss_newton": LINEAR,
+    "least_squares": ("bspline", "siren"),
     "log_demons": ("velocity",),
     "syn": ("symmetric",),
 }

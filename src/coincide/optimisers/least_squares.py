@@ -40,7 +40,7 @@ class LeastSquares(Optimiser):
     $\lambda$ is its weight in the objective. New points are drawn in every step, evenly spread over
     the mask and jittered. A step that does not lower the cost on the points it was made from is
     tried again with more damping $\mu$. Takes objectives made of squared similarities and
-    `bending`; moves `bspline` and, as far as its last layer goes, `siren`.
+    `bending`; moves `bspline` and, as far as their last layers go, `siren` and `sinr`.
 
     Args:
         points: Places where the images are compared in each step; where the mask has no more
@@ -75,7 +75,7 @@ class LeastSquares(Optimiser):
         if design.dispatch(kind) is design.dispatch(Transform):
             raise ValueError(
                 f"least_squares moves transforms that are linear in their parameters (bspline, "
-                f"siren), not {kind.__name__}; use adam or lbfgs"
+                f"siren, sinr), not {kind.__name__}; use adam or lbfgs"
             )
         return LeastSquaresRun(self, problem)
 
@@ -104,6 +104,7 @@ class LeastSquaresRun(Run):
         self.random = np.random.default_rng(rule.seed)
         self.places = np.flatnonzero(problem.fixed.weight()[0, 0].cpu().numpy() > 0)
         self.all = rule.points == 0 or rule.points >= len(self.places)
+        self.noisy = not self.all
         self.damping, self.idle = rule.damping, 0
 
     def step(self) -> tuple[float, dict[str, float]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coincide.transforms.design import Design
 
-ITERATIONS, TOLERANCE = 60, 1e-3  # of conjugate gradients; share of the residual that is left
+ITERATIONS, TOLERANCE = 100, 1e-3  # of conjugate gradients; share of the residual that is left
 TINY = 1e-30  # against dividing by nothing where the images show nothing
 
 
