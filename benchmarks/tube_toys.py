@@ -13,31 +13,43 @@ import torch
 
 import coincide as co
 from coincide.alignment import pulled
+from coincide.kernels.smooth import gaussian
 from coincide.optimisers.level import Level
 from coincide.optimisers.loop import optimise
-from coincide.synthetic.phantoms import textured
+from coincide.space.image import Image
+from coincide.synthetic.phantoms import centred
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.tube import Tube
 
-SHAPE, RADIUS = (72, 64), 7.0  # voxels of 1 mm; mm
+SHAPE, RADIUS, BEND = (68, 68), 6.0, 20.0  # voxels of 1 mm; of the tube and its line, mm
 MODELS = ("tube", "image", "both")
 
 
 def line(grid) -> np.ndarray:
-    """A curve like an S through the grid, (N, 2), mm."""
-    t = np.linspace(-1, 1, 60)
-    way = np.stack([26 * t, 5 * np.sin(np.pi * t)], 1)
-    return way @ grid.direction.T + grid.centre
+    """Three quarters of a circle, (N, 2), mm."""
+    turn = np.linspace(0, 1.5 * np.pi, 60)
+    return BEND * np.stack([np.cos(turn), np.sin(turn)], 1) @ grid.direction.T + grid.centre
 
 
-def squeezed(grid, *, depth=0.35, shift=0.07) -> Displacement:
-    """A contraction halfway along the tube, and content that is pushed along it."""
+def texture(seed: int) -> Image:
+    """Smooth noise, fine and coarse, that is the same nowhere."""
+    random = torch.Generator().manual_seed(seed)
+    total = torch.zeros(1, 1, *SHAPE)
+    for sigma in (2.0, 4.0, 8.0):
+        drawn = gaussian(torch.randn(1, 1, *SHAPE, generator=random), [sigma, sigma])
+        total = total + drawn / drawn.std()
+    return Image(total, centred(SHAPE, 1.0))
+
+
+def squeezed(grid, *, depth=0.4, shift=0.05) -> Displacement:
+    """Three rings of the tube that contract, and content that is pushed along it."""
     tube = Tube(line(grid), RADIUS, 1, 1, bulk=0.0).on(grid)
     points = grid.points()[0]
     place, weight = tube.inside(points)
     chosen = weight > 0
-    wave = torch.exp(-((place[chosen, :1] - 0.1) ** 2) / 0.03)
-    there = torch.cat([place[chosen, :1] + shift * wave, place[chosen, 1:] * (1 + depth * wave)], 1)
+    s, across = place[chosen, :1], place[chosen, 1:]
+    wave = torch.cos(1.5 * torch.pi * s) ** 2
+    there = torch.cat([s + shift * torch.sin(3 * torch.pi * s), across * (1 + depth * wave)], 1)
     field = torch.zeros_like(points)
     moved = tube.frame.to_world(there) - points[chosen]
     field[chosen] = weight[chosen, None] * moved
@@ -51,7 +63,7 @@ def toy(seed: int, *, bulk: float):
         seed: Of the texture.
         bulk: How far the whole image is carried off sideways, mm.
     """
-    moving = textured(SHAPE, seed).image
+    moving = texture(seed)
     grid = moving.grid
     field = squeezed(grid).field.detach().clone()
     field += torch.tensor([0.3 * bulk, bulk]).view(1, 2, 1, 1)
@@ -73,9 +85,9 @@ def fitted(model: str, toy_of, *, steps: int, seed: int) -> float:
         fixed,
         moving,
         transform,
-        objective="mse + 0.001*bending",
+        objective="mse",
         optimiser="adam(rate=0.002)",
-        levels=(Level(2, steps, 0), Level(1, steps, 0)),
+        levels=(Level(4, steps, 0), Level(2, steps, 0), Level(1, steps, 0)),
     ).transform
     with torch.no_grad():
         gap = found.displacement(fixed.grid) - truth.field

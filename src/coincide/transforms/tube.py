@@ -83,8 +83,8 @@ class Tube(Transform):
 
     @property
     def field_grid(self) -> Grid | None:
-        """Where it is sampled for who cannot hold networks."""
-        return self.grid if self.grid is None or self.whole is None else self.whole.field_grid
+        """Where it is sampled for who cannot hold networks: the grid that it was first put on."""
+        return self.grid
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
