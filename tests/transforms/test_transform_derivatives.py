@@ -15,7 +15,7 @@ from worlds import oblique
 
 every_transform = pytest.mark.parametrize("name", NAMES)
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
-SMOOTH = ("bspline", "thin_plate", "coordinate_network", "siren", "sinr", "tube", *parts(Linear))
+SMOOTH = ("bspline", "thin_plate", "coordinate_network", "siren", "siren_velocity", "sinr", "tube", *parts(Linear))
 ROUGH = [name for name in NAMES if name not in SMOOTH]
 
 
