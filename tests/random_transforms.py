@@ -16,7 +16,8 @@ from worlds import noise
 SHAPES = {2: (25, 27), 3: (17, 18, 16)}
 MARGIN = 4  # voxels between what is asked and the border of what is known
 NAMES = [*parts(Transform), NAME]
-NETWORKS = (NAME, "siren", "siren_velocity", "sinr", "tube")  # whose parameters are not a vector each
+# whose parameters are not a vector each
+NETWORKS = (NAME, "siren", "cycle", "siren_velocity", "sinr", "tube")
 
 
 def plain(name: str) -> Transform:
@@ -30,6 +31,8 @@ def randomised(name: str, grid: Grid, *, seed=0, size=1.0) -> Transform:
     if isinstance(transform, CoordinateNetwork):
         return shaken(transform, seed=seed, size=2 * size).requires_grad_(False)
     if name in NETWORKS:
+        # a fine network on a small grid would fold
+        size = min(size, float(transform.grid.extent.max()) / 60)
         return woken(transform, seed=seed, size=size).requires_grad_(False)
     random = np.random.default_rng(seed)
     for number, parameter in enumerate(transform.parameters()):

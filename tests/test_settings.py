@@ -70,7 +70,12 @@ def repeated(result, tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", PRESETS)
+NETWORKS = ("cycle", "idir")  # which take the same hundreds of steps for any image
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in NETWORKS)) for n in PRESETS]
+)
 def test_the_settings_of_every_preset_repeat_the_run_to_the_bit(name, folder, tmp_path):
     moving = folder / ("other.nii.gz" if "multi" in name else "moving.nii.gz")
     result = register(folder / "fixed.nii.gz", moving, preset=name)

@@ -42,11 +42,14 @@ class Similarity(Term):
     """How well two images agree; by tradition called similarity, yet a cost: 0 or least is best.
 
     `squared` says that `compare` is the mean over channels and mask of the squared difference,
-    which optimisers of least squares need. `pyramid` says that features are made on the finest
+    which optimisers of least squares need. `pointwise` says that `compare` treats voxels as a
+    heap, of which any sample will do, and does not look at which are neighbours: what needs
+    neighbours is in the features. `pyramid` says that features are made on the finest
     level alone and averaged for the coarser ones.
     """
 
     squared: ClassVar[bool] = False
+    pointwise: ClassVar[bool] = False
     pyramid: bool = False
 
     def prepare(self, image: Image) -> Image:
@@ -112,9 +115,27 @@ class Penalty(Term):
     """What is undesirable in a transform, whatever the images.
 
     `whole` says that it is a property of the map between the two images, not of each part of it.
+    `order` is that of the highest derivative of the map that it looks at, where it is the mean of
+    a `density`; 0: it is not.
     """
 
     whole: ClassVar[bool] = False
+    order: ClassVar[int] = 0
+
+    def density(self, jacobian: Tensor, hessian: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """What is averaged over the image, at points where the derivatives of the map are known.
+
+        Args:
+            jacobian: First derivatives, (B, P, D, D), as `jacobian_at` gives them.
+            hessian: Second derivatives, (B, P, D, D, D), 1/mm; None: `order` is 1.
+
+        Returns:
+            (B, P).
+
+        Raises:
+            ValueError: if it is no mean of what can be said of a point.
+        """
+        raise ValueError(f"{self} is known on a grid only, not at points")
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,10 +34,12 @@ TAKES: dict[str, tuple[str, ...]] = {
     "block_matching": LINEAR,
     "compositive": ("displacement",),
     "compositive_adam": ("displacement",),
+    "cycle_sampled": ("cycle",),
     "demons": ("displacement",),
     "gauss_newton": LINEAR,
     "least_squares": ("bspline", "siren"),
     "log_demons": ("velocity",),
+    "sampled": ("siren", "cycle"),  # others want another rate, as that is in their own unit
     "syn": ("symmetric",),
 }
 ONLY = {name: takes[0] for name, takes in TAKES.items() if len(takes) == 1}

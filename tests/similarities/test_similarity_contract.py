@@ -16,7 +16,7 @@ from worlds import noise, oblique
 SHAPES = {2: (26, 24), 3: (15, 16, 14)}
 ANY_RELATION = ("correlation_ratio", "local_mi", "local_nmi", "mi", "nmi")
 BLIND_TO_SIGN = ("edges", "lncc", "lncc_gaussian", "mind", "mind_ssc", "ngf")
-LINEAR = ("distance_map", "ncc", "ssim", *BLIND_TO_SIGN, *ANY_RELATION)
+LINEAR = ("distance_map", "ncc", "ssim", "standardised", *BLIND_TO_SIGN, *ANY_RELATION)
 POINTWISE = (
     "correlation_ratio",
     "distance_map",

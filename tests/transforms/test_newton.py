@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from coincide.files.itk import read_transform, write_transform
+from coincide.transforms.displacement import Displacement
 from coincide.transforms.newton import Newton
 from coincide.transforms.siren import Siren
 from random_transforms import interior, randomised, woken
@@ -98,3 +100,22 @@ def test_the_displacement_of_the_inverse_is_how_far_points_come_back():
     fine = oblique((50, 45, 30))
     expected = (inverse(fine.points()) - fine.points()).transpose(1, 2).reshape(1, 3, *fine.shape)
     assert float((inverse.displacement(fine) - expected).norm(dim=1).max()) < 0.01
+
+
+def test_a_file_gives_back_the_inverse_itself(tmp_path):
+    inverse, points = bent().float().inverse(), interior(GRID)
+    write_transform(inverse, tmp_path / "t.h5", grid=GRID)
+    again = read_transform(tmp_path / "t.h5")
+    assert isinstance(again, Newton)
+    assert torch.equal(again(points), inverse(points))
+    chain = randomised("affine", GRID) @ inverse
+    write_transform(chain, tmp_path / "chain.h5", grid=GRID)
+    assert float((read_transform(tmp_path / "chain.h5")(points) - chain(points)).abs().max()) < 1e-9
+
+
+def test_the_inverse_of_a_field_is_read_back_as_a_field(tmp_path):
+    inverse, points = Newton(randomised("displacement", GRID, size=0.5)), interior(GRID)
+    write_transform(inverse, tmp_path / "t.h5", grid=GRID)
+    again = read_transform(tmp_path / "t.h5")
+    assert isinstance(again, Displacement)
+    assert float((again(points) - inverse(points)).abs().max()) < 0.3

@@ -23,6 +23,7 @@ from coincide.registry import parts
 from coincide.space.grid import Grid
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Linear
+from coincide.transforms.newton import Newton
 from coincide.transforms.transform import Transform
 
 EXACT = (torch.float32, torch.float64)  # what ITK's entry of a field holds to the bit
@@ -39,6 +40,13 @@ def keep(transform: Transform, group: Any) -> None:
     Raises:
         ValueError: naming the argument that cannot be described.
     """
+    if isinstance(transform, Newton):
+        # not what a displacement is in ITK's entry, which holds that of the inverse
+        if not isinstance(transform.transform, Displacement):
+            inner = group.create_group("inverse_of")
+            keep(transform.transform, inner)
+            inner.attrs["steps"] = transform.steps
+        return
     name = vars(type(transform)).get("name")  # of its own, not of a class that it extends
     if name is None:
         return  # nobody could find its class by name; ITK's entry holds its displacement
@@ -70,6 +78,9 @@ def restored(group: Any, itk: Callable[[], ItkMember]) -> Transform | None:
     Raises:
         ValueError: if the tensors in the file are not those that the class has.
     """
+    if "inverse_of" in group:
+        inner = restored(group["inverse_of"], itk)
+        return None if inner is None else Newton(inner, int(group["inverse_of"].attrs["steps"]))
     first = "name" in group.attrs
     if not first and "transform" not in group.attrs:
         return None

@@ -125,7 +125,7 @@ def _optimised(
         moved = moved.on(grid).to(coarse.data.device)
         assert isinstance(level.objective, Objective)
         assert isinstance(level.optimiser, Optimiser)
-        problem = Problem(coarse, other, moved, level.objective, outer)
+        problem = Problem(coarse, other, moved, level.objective, outer, level.steps)
         for _, term in level.objective.similarities:
             if term.pyramid:
                 problem.prepared[term] = finest.on(term, grid, other.grid)
@@ -144,7 +144,9 @@ def _optimised(
             history.append(Step(stage, number, count, value, terms))
             if watch is not None:
                 watch(history[-1])
-            if run.stalled or converged(costs, level.tolerance, level.window):
+            judged = medians(costs, level.window) if run.noisy else costs
+            window = 1 if run.noisy else level.window
+            if run.stalled or converged(judged, level.tolerance, window):
                 break
         moved = run.finish()
         how = "converged" if len(costs) < level.steps else f"used its {level.steps} steps"
@@ -160,3 +162,9 @@ def converged(costs: Sequence[float], tolerance: float, window: int) -> bool:
     gained = costs[0] - min(costs)
     # least costs, as steps of a fixed length make the cost rise now and then
     return min(costs[:-window]) - min(costs[-window:]) <= tolerance * max(gained, 1e-12)
+
+
+def medians(costs: Sequence[float], window: int) -> list[float]:
+    """Median of every `window` costs, one after the other; of noisy ones a fair account."""
+    whole = len(costs) // window * window
+    return np.median(np.reshape(costs[:whole], (-1, window)), 1).tolist()

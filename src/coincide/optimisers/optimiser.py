@@ -25,6 +25,7 @@ class Problem:
         objective: What to minimise.
         outer: The transform under which the moving image has been resampled already; see
             `Alignment`.
+        steps: How many steps the level has at most, for what is planned over them; 0: not known.
     """
 
     fixed: Image
@@ -32,6 +33,7 @@ class Problem:
     transform: Transform
     objective: Objective
     outer: Transform | None = None
+    steps: int = 0
 
     @cached_property
     def prepared(self) -> dict[Any, Any]:
@@ -70,11 +72,13 @@ class Problem:
 class Run(ABC):
     """An optimiser at work on one level: it owns the state.
 
-    `stalled` says that no further step would lower the cost; `note` is for the person who reads
-    how the level ended.
+    `stalled` says that no further step would lower the cost; `noisy` that each cost is of another
+    sample, so that no single one tells how far it is; `note` is for the person who reads how the
+    level ended.
     """
 
     stalled: bool = False
+    noisy: bool = False
     note: str = ""
 
     @abstractmethod

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from torch import Tensor
+
 from coincide.alignment import Alignment
 from coincide.objective import Penalty
 from coincide.registry import named
@@ -38,6 +40,8 @@ class Bending(Penalty):
         Rueckert et al. (1999), doi:10.1109/42.796284.
     """
 
+    order = 2
+
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
         if isinstance(alignment.transform, Closed):
@@ -46,3 +50,8 @@ class Bending(Penalty):
         # slopes as channels, whose squared slopes add up over d, a and b at once
         slope = gradient(alignment.displacement, grid).flatten(1, 2)
         return squared_gradient(slope, grid).flatten(1).mean(1)
+
+    def density(self, jacobian: Tensor, hessian: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Squared second derivatives at points, (B, P)."""
+        assert hessian is not None
+        return hessian.square().sum((-3, -2, -1))

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from coincide.alignment import Alignment
 from coincide.objective import Penalty
 from coincide.registry import named
@@ -29,7 +31,14 @@ class Curvature(Penalty):
         Fischer, Modersitzki (2003), doi:10.1023/A:1021897212261.
     """
 
+    order = 2
+
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
         curved = laplacian(alignment.displacement, alignment.fixed.grid)
         return curved.square().sum(1).flatten(1).mean(1)
+
+    def density(self, jacobian: Tensor, hessian: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Squared Laplacian at points, (B, P)."""
+        assert hessian is not None
+        return hessian.diagonal(dim1=-2, dim2=-1).sum(-1).square().sum(-1)

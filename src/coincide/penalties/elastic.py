@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from coincide.alignment import Alignment
 from coincide.objective import Penalty
 from coincide.registry import named
 from coincide.space.shapes import PerPair
-from coincide.transforms.jacobian import gradient
+from coincide.transforms.jacobian import gradient, slopes_at
 
 
 @named("elastic")
@@ -32,14 +34,22 @@ class Elastic(Penalty):
         Broit (1981), Optimal registration of deformed images, University of Pennsylvania.
     """
 
+    order = 1
     mu: float = 1.0
     lamda: float = 1.0
 
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
         slope = gradient(alignment.displacement, alignment.fixed.grid)
-        strain = (slope + slope.transpose(1, 2)) / 2
-        shear = strain.square().sum((1, 2))
+        return self._energy(slope.movedim((1, 2), (-2, -1))).flatten(1).mean(1)
+
+    def density(self, jacobian: Tensor, hessian: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Energy at points, (B, P)."""
+        return self._energy(slopes_at(jacobian))
+
+    def _energy(self, slope: Tensor) -> Tensor:
+        strain = (slope + slope.transpose(-2, -1)) / 2
+        shear = strain.square().sum((-2, -1))
         # the trace is the change of volume to first order
-        volume = strain.diagonal(dim1=1, dim2=2).sum(-1).square()
-        return (self.mu * shear + self.lamda / 2 * volume).flatten(1).mean(1)
+        volume = strain.diagonal(dim1=-2, dim2=-1).sum(-1).square()
+        return self.mu * shear + self.lamda / 2 * volume

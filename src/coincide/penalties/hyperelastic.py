@@ -2,11 +2,19 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from coincide.alignment import Alignment
 from coincide.objective import Penalty
 from coincide.registry import named
 from coincide.space.shapes import PerPair
-from coincide.transforms.jacobian import faces, squared_gradient
+from coincide.transforms.jacobian import (
+    cofactors_at,
+    determinant_at,
+    faces,
+    slopes_at,
+    squared_gradient,
+)
 
 
 @named("hyperelastic")
@@ -37,6 +45,7 @@ class Hyperelastic(Penalty):
         Burger, Modersitzki, Ruthotto (2013), doi:10.1137/110835955.
     """
 
+    order = 1
     length: float = 1.0
     area: float = 1.0
     volume: float = 1.0
@@ -45,13 +54,22 @@ class Hyperelastic(Penalty):
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
         field, grid = alignment.displacement, alignment.fixed.grid
-        stretch = squared_gradient(field, grid)
+        stretch, areas = squared_gradient(field, grid)[:, 0], faces(field, grid).movedim(1, -1)
+        return self._energy(stretch, areas, alignment.jacobian[:, 0]).flatten(1).mean(1)
+
+    def density(self, jacobian: Tensor, hessian: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Energy at points, (B, P), of faces across the axes of the world."""
+        stretch = slopes_at(jacobian).square().sum((-2, -1))
+        areas = cofactors_at(jacobian).square().sum(-2)
+        return self._energy(stretch, areas, determinant_at(jacobian))
+
+    def _energy(self, stretch: Tensor, areas: Tensor, det: Tensor) -> Tensor:
+        """From squared slopes, squared areas in the last axis, and volumes."""
         # only areas that grow: shrinking is left to the volume term
-        growth = (faces(field, grid) - 1).clamp_min(0).square().sum(1, keepdim=True)
-        det, t = alignment.jacobian, self.floor
+        growth = (areas - 1).clamp_min(0).square().sum(-1)
+        t = self.floor
         held = det.clamp_min(t)
         # derivative of the barrier at the floor, along which it goes on below
         slope = 2 * (t - 1) ** 3 * (t + 1) / t**3
         barrier = (held - 1) ** 4 / held**2 + slope * (det - t).clamp_max(0)
-        cost = self.length / 2 * stretch + self.area * growth + self.volume * barrier
-        return cost.flatten(1).mean(1)
+        return self.length / 2 * stretch + self.area * growth + self.volume * barrier

@@ -3,10 +3,13 @@
 import math
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from coincide.alignment import Alignment
 from coincide.objective import Penalty
 from coincide.registry import named
 from coincide.space.shapes import PerPair
+from coincide.transforms.jacobian import determinant_at
 
 
 @named("log_jacobian")
@@ -30,12 +33,18 @@ class LogJacobian(Penalty):
         Rohlfing et al. (2003), doi:10.1109/TMI.2003.814791.
     """
 
+    order = 1
     floor: float = 0.1
 
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
-        det = alignment.jacobian
+        return self._cost(alignment.jacobian).flatten(1).mean(1)
+
+    def density(self, jacobian: Tensor, hessian: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Squared logarithm at points, (B, P)."""
+        return self._cost(determinant_at(jacobian))
+
+    def _cost(self, det: Tensor) -> Tensor:
         # derivative of log² at the floor, along which it goes on below
         slope = 2 * math.log(self.floor) / self.floor
-        cost = det.clamp_min(self.floor).log().square() + slope * (det - self.floor).clamp_max(0)
-        return cost.flatten(1).mean(1)
+        return det.clamp_min(self.floor).log().square() + slope * (det - self.floor).clamp_max(0)

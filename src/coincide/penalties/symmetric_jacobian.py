@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from coincide.alignment import Alignment
 from coincide.objective import Penalty
 from coincide.registry import named
 from coincide.space.shapes import PerPair
+from coincide.transforms.jacobian import determinant_at
 
 
 @named("symmetric_jacobian")
@@ -32,13 +35,19 @@ class SymmetricJacobian(Penalty):
         van Harten et al. (2024), arXiv:2310.01934.
     """
 
+    order = 1
     floor: float = 0.1
 
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
-        det = alignment.jacobian
+        return self._barrier(alignment.jacobian).flatten(1).mean(1)
+
+    def density(self, jacobian: Tensor, hessian: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """The barrier at points, (B, P)."""
+        return self._barrier(determinant_at(jacobian))
+
+    def _barrier(self, det: Tensor) -> Tensor:
         held = det.clamp_min(self.floor)
         # derivative of the barrier at the floor, along which it goes on below
         slope = 1 - 1 / self.floor**2
-        cost = (held - 1).square() / held + slope * (det - self.floor).clamp_max(0)
-        return cost.flatten(1).mean(1)
+        return (held - 1).square() / held + slope * (det - self.floor).clamp_max(0)

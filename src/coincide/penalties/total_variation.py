@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from coincide.alignment import Alignment
 from coincide.objective import Penalty
 from coincide.registry import named
 from coincide.space.shapes import PerPair
-from coincide.transforms.jacobian import squared_gradient
+from coincide.transforms.jacobian import slopes_at, squared_gradient
 
 
 @named("total_variation")
@@ -33,11 +35,18 @@ class TotalVariation(Penalty):
         Vishnevskiy et al. (2017), doi:10.1109/TMI.2016.2610583.
     """
 
+    order = 1
     epsilon: float = 0.01
 
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
         square = squared_gradient(alignment.displacement, alignment.fixed.grid)
+        return self._length(square).flatten(1).mean(1)
+
+    def density(self, jacobian: Tensor, hessian: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Length of the gradient at points, (B, P)."""
+        return self._length(slopes_at(jacobian).square().sum((-2, -1)))
+
+    def _length(self, square: Tensor) -> Tensor:
         # written so that nothing is lost of a small gradient
-        length = square / ((square + self.epsilon**2).sqrt() + self.epsilon)
-        return length.flatten(1).mean(1)
+        return square / ((square + self.epsilon**2).sqrt() + self.epsilon)

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from coincide.alignment import Alignment
 from coincide.objective import Penalty
 from coincide.registry import named
 from coincide.space.shapes import PerPair
+from coincide.transforms.jacobian import determinant_at
 
 
 @named("volume")
@@ -24,6 +27,12 @@ class Volume(Penalty):
         registration, PMLR 172.
     """
 
+    order = 1
+
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
         return (alignment.jacobian - 1).abs().flatten(1).mean(1)
+
+    def density(self, jacobian: Tensor, hessian: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Change of volume at points, (B, P)."""
+        return (determinant_at(jacobian) - 1).abs()

@@ -42,6 +42,7 @@ class CorrelationRatio(Similarity):
         Roche et al. (1998), doi:10.1007/BFb0056301.
     """
 
+    pointwise = True
     bins: int = 32
 
     def prepare(self, image: Image) -> Image:

@@ -48,6 +48,7 @@ class DistanceMap(Similarity):
     reach: float = 10.0
     labels: tuple[int, ...] = ()
     squared = True
+    pointwise = True
 
     def prepare(self, image: Image) -> Image:
         """Distances in units of the reach, one channel a label."""

@@ -52,6 +52,7 @@ class DNS(Similarity):
     """
 
     squared = True
+    pointwise = True
     near: int = 1
     far: int = 2
     noise: float = 0.03

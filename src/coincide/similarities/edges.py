@@ -40,6 +40,7 @@ class Edges(Similarity):
     """
 
     squared = True
+    pointwise = True
     pyramid: bool = False
 
     def prepare(self, image: Image) -> Image:

@@ -39,6 +39,7 @@ class Huber(Similarity):
         Huber (1964), doi:10.1214/aoms/1177703732.
     """
 
+    pointwise = True
     delta: float = 0.5
 
     def compare(self, fixed: Image, warped: Image) -> PerPair:

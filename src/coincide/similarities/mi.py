@@ -35,6 +35,7 @@ class MI(Similarity):
         Mattes et al. (2003), doi:10.1109/TMI.2003.809072.
     """
 
+    pointwise = True
     bins: int = 32
 
     def prepare(self, image: Image) -> Image:

@@ -37,6 +37,7 @@ class MIND(Similarity):
     """
 
     squared = True
+    pointwise = True
     radius: int = 1
     dilation: int = 2
     pyramid: bool = True

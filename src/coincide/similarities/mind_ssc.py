@@ -38,6 +38,7 @@ class MINDSSC(Similarity):
     """
 
     squared = True
+    pointwise = True
     radius: int = 1
     dilation: int = 2
     pyramid: bool = True

@@ -27,6 +27,7 @@ class MSE(Similarity):
     """
 
     squared = True
+    pointwise = True
 
     def compare(self, fixed: Image, warped: Image) -> PerPair:
         """Cost, (B,)."""

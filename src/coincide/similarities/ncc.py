@@ -28,6 +28,8 @@ class NCC(Similarity):
         tensor([0.])
     """
 
+    pointwise = True
+
     def compare(self, fixed: Image, warped: Image) -> PerPair:
         """Cost, (B,)."""
         weight = warped.weight()

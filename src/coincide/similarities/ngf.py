@@ -46,6 +46,7 @@ class NGF(Similarity):
     """
 
     squared = True
+    pointwise = True
     eta: float = 0.5
     pyramid: bool = False
 

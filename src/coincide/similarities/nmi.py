@@ -34,6 +34,7 @@ class NMI(Similarity):
         Studholme et al. (1999), doi:10.1016/S0031-3203(98)00091-0.
     """
 
+    pointwise = True
     bins: int = 32
 
     def prepare(self, image: Image) -> Image:

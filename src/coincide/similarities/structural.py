@@ -43,6 +43,7 @@ class DSIR(Similarity):
     """
 
     squared = True
+    pointwise = True
     weights: str = ""
     sigma: float = 0.8
     unit: bool = True

@@ -56,6 +56,25 @@ def faces(displacement: Field, grid: Grid) -> Volume:
     return volume.faces(displacement, grid.affine[:-1, :-1])
 
 
+def slopes_at(jacobian: torch.Tensor) -> torch.Tensor:
+    """Slopes of the displacement, J - I, from those of the map, (..., D, D)."""
+    return jacobian - torch.eye(jacobian.shape[-1], dtype=jacobian.dtype, device=jacobian.device)
+
+
+def cofactors_at(jacobian: torch.Tensor) -> torch.Tensor:
+    """Cofactor matrices of (..., D, D), D = 2 or 3: column d says what becomes of the face d."""
+    if jacobian.shape[-1] == 2:
+        (a, b), (c, d) = (row.unbind(-1) for row in jacobian.unbind(-2))
+        return torch.stack([torch.stack([d, -c], -1), torch.stack([-b, a], -1)], -2)
+    x, y, z = jacobian.unbind(-1)
+    return torch.stack([torch.linalg.cross(*two) for two in ((y, z), (z, x), (x, y))], -1)
+
+
+def determinant_at(jacobian: torch.Tensor) -> torch.Tensor:
+    """Determinants of (..., D, D), D = 2 or 3, smooth where they are zero."""
+    return (jacobian[..., 0] * cofactors_at(jacobian)[..., 0]).sum(-1)
+
+
 def second_derivatives(field: Field, grid: Grid) -> torch.Tensor:
     """World second derivatives of every component, (B, C, D, D, *S), per mm²."""
     first = gradient(field, grid)

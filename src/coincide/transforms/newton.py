@@ -12,7 +12,7 @@ from coincide.transforms.transform import Transform
 STEPS = 30  # at most; a smooth map takes 3 to 5
 HALVINGS = 6  # of a step that does not come nearer
 LONGEST = 10.0  # times what is missed that a step may be
-ROUNDED = 16  # units in the last place of a coordinate that count as arrived
+CLOSE = 1e-9  # what may be missed, mm
 
 
 class Newton(Transform):
@@ -54,7 +54,8 @@ class Newton(Transform):
     def solved(self, points: Points, guess: Points) -> Points:
         """The same from another first guess, (B, P, D) mm."""
         with torch.no_grad():
-            found = self._iterated(points, guess.detach())
+            # in float64 whatever is asked, as the answer is a difference of large numbers
+            found = self._iterated(points.double(), guess.double()).to(points.dtype)
         wanted = points.requires_grad or any(p.requires_grad for p in self.parameters())
         if not (wanted and torch.is_grad_enabled()):
             return found
@@ -73,7 +74,7 @@ class Newton(Transform):
         device = next((p.device for p in self.transform.parameters()), torch.device("cpu"))
 
         def shift(points: Points) -> Points:
-            there = points.to(device)
+            there = points.to(device).double()
             return self(there) - there
 
         free = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
@@ -91,13 +92,12 @@ class Newton(Transform):
         missed = points - self.transform(found)
         # a map of several pairs gives an answer for each
         found, points = (t.expand_as(missed).clone() for t in (found, points))
-        close = ROUNDED * torch.finfo(found.dtype).eps * points.abs().amax().clamp_min(1)
         for _ in range(self.steps):
             length = missed.norm(dim=-1)
-            if float(length.max()) <= close:
+            waiting = length > CLOSE
+            if not bool(waiting.any()):
                 break
             step = _limited(_solved(jacobian_at(self.transform, found), missed), missed)
-            waiting = length > close
             for _ in range(HALVINGS):
                 there = torch.where(waiting[..., None], found + step, found)
                 left = points - self.transform(there)

@@ -29,7 +29,7 @@ def exactly(shift: Callable[[Points], Points], grid: Grid, inner: Field | None =
     points = grid.points(torch.float32)
     if inner is not None:
         points = points.to(inner.device) + inner.flatten(2).transpose(1, 2)
-    field = torch.cat([shift(part) for part in points.split(CHUNK, 1)], 1)
+    field = torch.cat([shift(part).to(points.dtype) for part in points.split(CHUNK, 1)], 1)
     field = field.transpose(1, 2).reshape(-1, grid.dim, *grid.shape)
     return field.float() if inner is None else (field + inner).float()
 

@@ -1,0 +1,140 @@
+"""Cycle: two networks, one each way, that must agree; where they do not, the map is uncertain."""
+
+import copy
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from coincide.registry import named
+from coincide.space.grid import Grid
+from coincide.space.image import Image
+from coincide.space.shapes import Field, Points
+from coincide.transforms.derivatives import hessian_at, jacobian_at
+from coincide.transforms.newton import Newton
+from coincide.transforms.read_out import exactly, read_out
+from coincide.transforms.siren import Siren
+from coincide.transforms.transform import Transform
+
+
+@named("cycle")
+class Cycle(Transform):
+    r"""Consensus of two implicit maps: $T = \tfrac12 \big(F + B^{-1}\big)$, with a doubt in mm.
+
+    F leads from the fixed to the moving world and B back, each a `Siren` with weights of its own,
+    fitted together so that $B(F(x)) \approx x$. Two networks seldom go wrong in the same way, so
+    that a fit fails less often than that of one, and where they disagree, neither is to be
+    trusted: `uncertainty` is the distance $\lVert F(x) - B^{-1}(x) \rVert$. $B^{-1}$ is found by
+    Newton's iteration from F(x).
+
+    Args:
+        width: Of the hidden layers of each.
+        depth: Number of hidden layers.
+        omega: How fine the displacement may be (> 0).
+        activation: See `Siren`.
+        seed: Of the first weights of F; those of B are of the next seed.
+        grid: The grid that it was first put on; None: set by `on`.
+
+    References:
+        van Harten, Stoker, Isgum (2024), arXiv:2310.01934.
+    """
+
+    optimiser = "cycle_sampled"
+
+    def __init__(
+        self,
+        width: int = 128,
+        depth: int = 2,
+        omega: float = 20.0,
+        activation: str = "sine",
+        seed: int = 0,
+        *,
+        grid: Grid | None = None,
+    ):
+        super().__init__()
+        self.width, self.depth, self.omega, self.activation = width, depth, omega, activation
+        self.seed, self.grid = seed, grid
+        ahead, back = (Siren(width, depth, omega, activation, s) for s in (seed, seed + 1))
+        if grid is not None:
+            ahead, back = ahead.on(grid), back.on(grid)
+        self.ahead, self.back = ahead, back
+
+    @property
+    def field_grid(self) -> Grid | None:
+        """Where it is sampled for who cannot hold a network."""
+        return self.ahead.field_grid
+
+    def both(self, points: Points) -> tuple[Points, Points]:
+        """Where F, and where the inverse of B, send points, (B, P, D) mm each."""
+        there = self.ahead(points)
+        return there, Newton(self.back).solved(points, there)
+
+    def forward(self, points: Points) -> Points:
+        """Moved points, (B, P, D) mm: midway between what the two say."""
+        if self.grid is None:
+            return points
+        one, other = self.both(points)
+        return (one + other) / 2
+
+    def uncertainty(self, points: Points) -> Tensor:
+        """Distance between what the two say, mm, (B, P); its mean over a mask scores the fit."""
+        self._placed()
+        with torch.no_grad():
+            one, other = self.both(points)
+            return (one - other).norm(dim=-1)
+
+    def uncertainty_map(self, grid: Grid) -> Image:
+        """The same at the voxels of a grid, (1, 1, *S), mm."""
+        self._placed()
+        device = next(self.parameters()).device
+
+        def apart(points: Points) -> Points:
+            one, other = self.both(points.to(device))
+            return one - other
+
+        # a vector, which is smooth; its length is not where it is zero
+        return Image(read_out(apart, grid).norm(dim=1, keepdim=True), grid)
+
+    def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
+        """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
+        self._placed()
+        device = next(self.parameters()).device
+
+        def shift(points: Points) -> Points:
+            there = points.to(device).double()
+            return self(there) - there
+
+        trained = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
+        return (
+            exactly(shift, grid, inner) if trained or inner is not None else read_out(shift, grid)
+        )
+
+    def inverse(self) -> Newton:
+        """The map back, point by point, by Newton's iteration."""
+        self._placed()
+        return Newton(self)
+
+    def on(self, grid: Grid) -> Self:
+        """A copy with the same map; two new networks over `grid`, if it lies nowhere yet."""
+        if self.grid is not None:
+            return copy.deepcopy(self)
+        return type(self)(self.width, self.depth, self.omega, self.activation, self.seed, grid=grid)
+
+    def _placed(self) -> Grid:
+        if self.grid is None:
+            raise ValueError("this cycle has no grid yet; call .on(grid) first")
+        return self.grid
+
+
+@jacobian_at.register
+def _(transform: Cycle, points: Points) -> Tensor:
+    _, other = transform.both(points)
+    # of B⁻¹ at x: the inverse of that of B where B leads to x
+    back = torch.linalg.inv(jacobian_at(transform.back, other))
+    return (jacobian_at(transform.ahead, points) + back) / 2
+
+
+@hessian_at.register
+def _(transform: Cycle, points: Points) -> Tensor:
+    back = hessian_at(Newton(transform.back), points)
+    return (hessian_at(transform.ahead, points) + back) / 2
