@@ -6,7 +6,7 @@ import torch
 
 from coincide.networks.atlas import ImplicitAtlas
 from coincide.synthetic.growing import TISSUES, growing
-from coincide.training.atlas import AtlasRecipe, AtlasTask, Person, fitted, tissue_dice
+from coincide.training.atlas import AtlasRecipe, AtlasTask, Person, fitted, places_of, tissue_dice
 from coincide.training.loop import Schedule, train
 
 RECIPE = AtlasRecipe(points=2048, width=64, latent=6, omega=12.0)
@@ -53,11 +53,14 @@ def test_an_unseen_person_is_found_from_half_of_the_voxels(trained):
     found = [fitted(atlas, p.image, share=0.5) for p in unseen]
     templates = [nearest(known, p.image) for p in unseen]
     dice, control = (
-        np.mean([tissue_dice(o.labels, p.labels, TISSUES) for o, p in zip(ones, unseen)])
+        np.mean(
+            [tissue_dice(o.labels, p.labels, TISSUES) for o, p in zip(ones, unseen, strict=True)]
+        )
         for ones in (found, templates)
     )
     error, guess = (
-        np.mean([abs(o.age - p.age) for o, p in zip(ones, unseen)]) for ones in (found, templates)
+        np.mean([abs(o.age - p.age) for o, p in zip(ones, unseen, strict=True)])
+        for ones in (found, templates)
     )
     assert dice > control
     assert dice > 0.8
@@ -67,8 +70,6 @@ def test_an_unseen_person_is_found_from_half_of_the_voxels(trained):
 
 def test_the_atlas_of_an_average_person_grows_with_age(trained):
     _, atlas, _ = trained
-    from coincide.training.atlas import places_of
-
     places = places_of(growing(0.5, 1, shape=SHAPE).image.grid)
     sizes = []
     for age in (0.2, 0.8):

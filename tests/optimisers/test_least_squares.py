@@ -16,14 +16,18 @@ from coincide.registry import build
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.synthetic.deformations import smooth_displacement
-from coincide.synthetic.phantoms import centred, textured
+from coincide.synthetic.phantoms import textured
 from coincide.transforms.control_points import spread_over
 from coincide.transforms.design import design
 from worlds import oblique
 
 every_design = pytest.mark.parametrize(
     "text",
-    ["bspline(spacing=6.0)", "siren(width=24, omega=4.0)", "sinr(spacing=6.0, width=24, omega=4.0)"],
+    [
+        "bspline(spacing=6.0)",
+        "siren(width=24, omega=4.0)",
+        "sinr(spacing=6.0, width=24, omega=4.0)",
+    ],
 )
 
 
@@ -38,7 +42,9 @@ def placed(text: str, grid: Grid, *, seed=0):
 
 def inside(grid: Grid, count: int, *, seed=1) -> torch.Tensor:
     random = np.random.default_rng(seed)
-    return torch.tensor(grid.to_world(random.uniform(1, np.array(grid.shape) - 2, (count, grid.dim))))
+    return torch.tensor(
+        grid.to_world(random.uniform(1, np.array(grid.shape) - 2, (count, grid.dim)))
+    )
 
 
 def warped_pair(shape, *, peak=6.0, spacing=2.0, seed=1):
@@ -156,9 +162,7 @@ def test_channels_of_self_similarity_bring_two_contrasts_together():
 
 def test_it_ends_where_lbfgs_ends():
     fixed, moving, _ = warped_pair((30, 28), peak=2.0, spacing=1.0)
-    fixed, moving = (
-        i.with_data(gaussian(i.data.double(), [1.5, 1.5])) for i in (fixed, moving)
-    )
+    fixed, moving = (i.with_data(gaussian(i.data.double(), [1.5, 1.5])) for i in (fixed, moving))
     ends, costs = [], []
     for optimiser, steps in (("least_squares(points=0)", 60), ("lbfgs", 400)):
         start = build("bspline(spacing=10.0)").on(fixed.grid).double()
@@ -206,7 +210,9 @@ def test_two_seeds_draw_other_points_and_one_seed_the_same():
 @pytest.mark.parametrize("term", ["nmi", "lncc", "diffusion"])
 def test_what_is_no_square_is_refused(term):
     fixed, moving, _ = warped_pair((20, 18))
-    with pytest.raises(ValueError, match=rf"squared differences \(.*mind.*\) and bending, not {term}"):
+    with pytest.raises(
+        ValueError, match=rf"squared differences \(.*mind.*\) and bending, not {term}"
+    ):
         optimise(fixed, moving, "bspline", objective=f"mse + {term}", optimiser="least_squares")
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from coincide.objective import Similarity, Term
-from coincide.optimisers.normal_matrix import Curvature, Quadratic, curvature_of
+from coincide.optimisers.normal_matrix import Quadratic, curvature_of
 from coincide.optimisers.optimiser import Optimiser, Problem, Run
 from coincide.penalties.bending import Bending
 from coincide.registry import named, parts, positive
@@ -136,7 +136,7 @@ class LeastSquaresRun(Run):
         return self.problem.transform
 
     def _drawn(self, count: int, *, exact: bool) -> Tensor:
-        """World points (P, D): the voxels of the mask, or as many jittered ones from all over it."""
+        """World points (P, D): the voxels of the mask, or jittered ones from all over it."""
         image = self.problem.fixed
         if exact:
             chosen, jitter = self.places, 0.0

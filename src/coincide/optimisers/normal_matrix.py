@@ -79,11 +79,14 @@ class _Dense(Curvature):
     def solved(self, gradient: Tensor, damping: float) -> Tensor:
         """By Cholesky's factors."""
         diagonal = self.whole.diagonal()
-        damped = self.whole + torch.diag(torch.full_like(diagonal, damping * diagonal.mean() + TINY))
+        damped = self.whole.clone()
+        damped.diagonal().add_(damping * float(diagonal.mean()) + TINY)
         wanted = gradient.T.reshape(-1, 1).to(damped.dtype)
         factor, failed = torch.linalg.cholesky_ex(damped)
         # rounding may leave a tiny negative eigenvalue, which another factorisation bears
-        found = torch.linalg.solve(damped, wanted) if failed else torch.cholesky_solve(wanted, factor)
+        found = (
+            torch.linalg.solve(damped, wanted) if failed else torch.cholesky_solve(wanted, factor)
+        )
         return found.reshape(gradient.shape[::-1]).T.to(gradient.dtype)
 
 

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from coincide.space.image import Image
 from coincide.synthetic.phantoms import centred

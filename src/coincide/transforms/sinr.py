@@ -108,9 +108,7 @@ class SINR(Transform):
         """A copy with the same map; a new network over `grid`, if it lies nowhere yet."""
         if self.grid is not None:
             return copy.deepcopy(self)
-        return type(self)(
-            self.spacing, self.width, self.depth, self.omega, self.seed, grid=grid
-        )
+        return type(self)(self.spacing, self.width, self.depth, self.omega, self.seed, grid=grid)
 
     def bending(self) -> PerPair:
         """Mean over the domain of the squared second derivatives, 1/mm², in closed form, (B,)."""
