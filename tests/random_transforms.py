@@ -16,7 +16,8 @@ from worlds import noise
 SHAPES = {2: (25, 27), 3: (17, 18, 16)}
 MARGIN = 4  # voxels between what is asked and the border of what is known
 NAMES = [*parts(Transform), NAME]
-NETWORKS = (NAME, "siren", "cycle")  # whose parameters are not a vector each
+# whose parameters are not a vector each
+NETWORKS = (NAME, "siren", "cycle", "siren_velocity", "sinr", "tube")
 
 
 def plain(name: str) -> Transform:

@@ -37,6 +37,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "cycle_sampled": ("cycle",),
     "demons": ("displacement",),
     "gauss_newton": LINEAR,
+    "least_squares": ("bspline", "siren"),
     "log_demons": ("velocity",),
     "sampled": ("siren", "cycle"),  # others want another rate, as that is in their own unit
     "syn": ("symmetric",),

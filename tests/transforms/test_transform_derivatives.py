@@ -15,7 +15,8 @@ from worlds import oblique
 
 every_transform = pytest.mark.parametrize("name", NAMES)
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
-SMOOTH = ("bspline", "thin_plate", "coordinate_network", "siren", "cycle", *parts(Linear))
+IMPLICIT = ("coordinate_network", "siren", "cycle", "siren_velocity", "sinr", "tube")
+SMOOTH = ("bspline", "thin_plate", *IMPLICIT, *parts(Linear))
 ROUGH = [name for name in NAMES if name not in SMOOTH]
 
 

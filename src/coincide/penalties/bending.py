@@ -1,6 +1,7 @@
 """Bending: curved displacement."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -8,8 +9,16 @@ from coincide.alignment import Alignment
 from coincide.objective import Penalty
 from coincide.registry import named
 from coincide.space.shapes import PerPair
-from coincide.transforms.bspline import BSpline
 from coincide.transforms.jacobian import gradient, squared_gradient
+
+
+@runtime_checkable
+class Closed(Protocol):
+    """A transform that knows its bending in closed form."""
+
+    def bending(self) -> PerPair:
+        """Mean squared second derivative over its domain, 1/mm², (B,)."""
+        ...
 
 
 @named("bending")
@@ -20,7 +29,8 @@ class Bending(Penalty):
     $$\frac{1}{|\Omega|} \int_\Omega \sum_{d, a, b}
         \left( \frac{\partial^2 u_d}{\partial x_a \partial x_b} \right)^2 \mathrm{d}x$$
 
-    For a B-spline it is computed in closed form from the control points.
+    A transform that has a method `bending`, as those by cubic B-splines have, gives it in closed
+    form.
 
     Example:
         >>> float(Bending()(alignment))
@@ -34,7 +44,7 @@ class Bending(Penalty):
 
     def __call__(self, alignment: Alignment) -> PerPair:
         """Cost, (B,)."""
-        if isinstance(alignment.transform, BSpline):
+        if isinstance(alignment.transform, Closed):
             return alignment.transform.bending()
         grid = alignment.fixed.grid
         # slopes as channels, whose squared slopes add up over d, a and b at once

@@ -1,5 +1,6 @@
 """Sampling: the values of an image at other places. The only module that interpolates images."""
 
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -101,3 +102,47 @@ def sample(image: Image, points: Points, *, clamp: bool = False) -> tuple[Points
     values, inside = warp(data, row, at, inverse[:-1, :-1], clamp=clamp)
     flat = values.reshape(batch, -1, count).transpose(1, 2)
     return flat, inside.reshape(batch, -1, count).transpose(1, 2)
+
+
+def sample_slope(image: Image, points: Points) -> Tensor:
+    """Derivative of the linear samples of an image by where they are taken.
+
+    Between two voxels the image changes by their difference; on a voxel, by that to the next.
+
+    Args:
+        image: Floating-point image of C channels.
+        points: (B, P, D) world positions, mm.
+
+    Returns:
+        (B, P, C, D), per mm; differentiable in image and points, zero outside.
+    """
+    own, batch = image.grid, max(len(points), len(image.data))
+    points = points.expand(batch, *points.shape[1:])
+    index = tensor(own.inverse, points)
+    position = points @ index[:-1, :-1].T + index[:-1, -1]
+    size = torch.tensor(own.shape, dtype=points.dtype, device=points.device)
+    # ITK's border: the outermost values continue for half a voxel, beyond it there is nothing
+    inside = ((position - (size - 1) / 2).abs() <= size / 2).all(-1, keepdim=True)
+    # beyond the outermost centres the value is held, and does not change with the position
+    free = (position >= 0) & (position <= size - 1) & (size > 1) & inside
+    low = torch.minimum(position.detach(), size - 2).clamp_min(0).floor()
+    fraction = position.clamp_min(0).minimum(size - 1) - low
+    low = low.long()  # a flat address may be too large for a float32
+    channels = image.data.shape[1]
+    flat = image.data.flatten(2).expand(batch, -1, -1)
+    columns = [points.new_zeros(batch, points.shape[1], channels) for _ in own.shape]
+    for corner in product((0, 1), repeat=own.dim):
+        address = torch.zeros_like(low[..., 0])
+        for axis, (up, n) in enumerate(zip(corner, own.shape, strict=True)):
+            address = address * n + (low[..., axis] + up).clamp_max(n - 1)
+        value = flat.gather(2, address[:, None].expand(-1, channels, -1)).transpose(1, 2)
+        value = value.to(points.dtype)
+        for axis, up in enumerate(corner):
+            # a sign along the axis of the derivative, interpolation along the others
+            weight = torch.full_like(points[..., :1], 1.0 if up else -1.0)
+            for other, there in enumerate(corner):
+                part = fraction[..., other, None]
+                weight = weight if other == axis else weight * (part if there else 1 - part)
+            columns[axis] = columns[axis] + weight * value
+    slope = torch.stack(columns, -1) * free[..., None, :]
+    return slope @ index[:-1, :-1]

@@ -1,17 +1,17 @@
 """B-spline: free-form deformation by a coarse lattice of control points."""
 
-from itertools import combinations_with_replacement, product
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from coincide.registry import named, positive
-from coincide.space.grid import Grid, tensor
+from coincide.space.grid import Grid
 from coincide.space.shapes import Field, PerPair, Points
-from coincide.transforms.bspline_basis import basis, gram, refinement, separable, spread
+from coincide.transforms.bspline_basis import refinement, separable
+from coincide.transforms.control_points import ControlPoints, bending_form, lattice, spread_over
 from coincide.transforms.derivatives import hessian_at, jacobian_at
-from coincide.transforms.displacement import Displacement, inverted
+from coincide.transforms.design import Design, design
+from coincide.transforms.displacement import Displacement
 from coincide.transforms.parameter import frozen_like, laid_out, set_parameter
 from coincide.transforms.transform import Transform
 
@@ -51,42 +51,21 @@ class BSpline(Transform):
             zero = torch.zeros(1, grid.dim, *grid.shape)
             set_parameter(self, "coefficients", zero if coefficients is None else coefficients)
 
+    def control_points(self) -> ControlPoints:
+        """What follows from the control points, as functions of them."""
+        return ControlPoints(self.coefficients, self._placed())
+
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm, evaluated exactly."""
-        value = _combined(self, points, (0,) * self._placed().dim)
-        return points + value
+        return self.control_points().moved(points)
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S); separable where axes agree."""
-        own = self._placed()
-        if inner is not None:
-            moved = grid.points(torch.float32).to(inner.device) + inner.flatten(2).transpose(1, 2)
-            shift = (self(moved) - moved).transpose(1, 2)
-            return inner + shift.reshape(-1, *inner.shape[1:])
-        index = grid.index_in(own)
-        linear = index[:-1, :-1]
-        # a separable product needs voxel axes along those of the lattice; else point by point
-        if not np.allclose(linear, np.diag(np.diag(linear)), atol=1e-6):
-            points = grid.points(torch.float32).to(self.coefficients.device)
-            shift = (self(points) - points).transpose(1, 2)
-            return shift.reshape(-1, grid.dim, *grid.shape)
-        matrices = [
-            spread(index[d, d] * np.arange(n) + index[d, -1], own.shape[d])
-            for d, n in enumerate(grid.shape)
-        ]
-        field = self.coefficients
-        return separable(field, matrices)
+        return self.control_points().displacement(grid, inner)
 
     def inverse(self) -> Displacement:
         """Numerical inverse on a grid of half the control-point distance."""
-        own = self._placed()
-        # the domain alone, from the second control point on, in half steps
-        shape = tuple(2 * (n - 3) + 1 for n in own.shape)
-        affine = own.affine.copy()
-        affine[:-1, :-1] /= 2
-        affine[:-1, -1] = own.to_world(np.ones(own.dim))
-        grid = Grid(shape, affine)
-        field = inverted(self.displacement(grid), grid)
+        field, grid = self.control_points().inverse()
         return frozen_like(Displacement(field=field, grid=grid), self)
 
     def on(self, grid: Grid) -> "BSpline":
@@ -120,24 +99,7 @@ class BSpline(Transform):
 
     def bending(self) -> PerPair:
         """Mean over the domain of the squared second derivatives, 1/mm², in closed form, (B,)."""
-        own = self._placed()
-        to_index = own.inverse[:-1, :-1]
-        metric = to_index @ to_index.T  # diagonal where the axes are perpendicular
-        metric = np.where(abs(metric) > 1e-9 * abs(metric).max(), metric, 0)
-        total = self.coefficients.new_zeros(len(self.coefficients))
-        # ∂a∂b u · ∂c∂d u along lattice axes, brought to the world by the metric on both sides
-        for a, b, c, d in product(range(own.dim), repeat=4):
-            factor = metric[a, c] * metric[b, d]
-            if factor == 0:
-                continue
-            tables = [
-                gram(n, (axis == a) + (axis == b), (axis == c) + (axis == d)).T
-                for axis, n in enumerate(own.shape)
-            ]
-            field = separable(self.coefficients, tables)
-            total = total + factor * (field * self.coefficients).flatten(1).sum(1)
-        cells = float(np.prod(np.array(own.shape) - 3))
-        return total / cells
+        return self.control_points().bending()
 
     def _placed(self) -> Grid:
         if self.grid is None:
@@ -145,95 +107,52 @@ class BSpline(Transform):
         return self.grid
 
 
-def lattice(grid: Grid, spacing: float) -> Grid:
-    """Control points every `spacing` mm whose domain covers the voxels of `grid`."""
-    # whole cells that cover the outer faces of the voxels
-    cells = np.maximum(1, np.ceil(grid.extent / spacing)).astype(int)
-    cells = np.where(np.array(grid.shape) == 1, 1, cells)
-    middle = grid.affine.copy()
-    middle[:-1, :-1] = grid.direction * spacing
-    # one control point before the domain and two behind it: its middle is at 1 + cells / 2
-    middle[:-1, -1] = grid.centre - middle[:-1, :-1] @ (cells / 2 + 1)
-    return Grid(tuple(int(n) + 3 for n in cells), middle)
-
-
-def _combined(transform: BSpline, points: Points, orders: tuple[int, ...]) -> Points:
-    """A derivative of the displacement at points, of the given order along each lattice axis.
+class SplineDesign(Design):
+    """A B-spline is linear in its control points, each of which reaches a few cells.
 
     Args:
-        transform: Whose control points are combined.
-        points: (B or 1, P, D), mm.
-        orders: 0 to 2 for every axis, per lattice step.
-
-    Returns:
-        (B, P, D); zero outside the domain.
+        transform: Of one pair.
     """
-    grid = transform._placed()
-    batch = max(len(points), len(transform.coefficients))
-    points = points.expand(batch, *points.shape[1:])
-    index = tensor(grid.inverse, points)
-    position = points @ index[:-1, :-1].T + index[:-1, -1]
-    shape = torch.tensor(grid.shape, dtype=points.dtype, device=points.device)
-    inside = ((position >= 1) & (position <= shape - 2)).all(-1, keepdim=True)
-    # the far end of the domain belongs to the last cell
-    low = position.detach().floor().clamp_min(1)
-    low = torch.minimum(low, shape - 3)
-    weights = [
-        _basis(fraction, order)
-        for fraction, order in zip((position - low).unbind(-1), orders, strict=True)
-    ]  # (B, P, 4) for each axis
-    # of four control points about a cell, the first stands one before it
-    low = low.long() - 1
-    total = torch.zeros_like(points)
-    flat = transform.coefficients.to(points.dtype).flatten(2).expand(batch, -1, -1)
-    for offset in product(range(4), repeat=grid.dim):
-        address = torch.zeros_like(low[..., 0])
-        weight = torch.ones_like(points[..., 0])
-        for axis, (o, n) in enumerate(zip(offset, grid.shape, strict=True)):
-            address = address * n + low[..., axis] + o
-            weight = weight * weights[axis][..., o]
-        chosen = flat.gather(2, address[:, None].expand(-1, grid.dim, -1)).transpose(1, 2)
-        total = total + weight[..., None] * chosen
-    return inside * total
+
+    def __init__(self, transform: BSpline):
+        self.transform, self.grid = transform, transform._placed()
+        self.form = bending_form(self.grid)
+
+    @property
+    def weights(self) -> Tensor:
+        """Control points, (K, D)."""
+        return self.transform.coefficients.detach()[0].flatten(1).T
+
+    def put(self, weights: Tensor) -> None:
+        """Move the control points."""
+        held = self.transform.coefficients
+        held.data.copy_(weights.T.reshape(held.shape))
+
+    def matrix(self, points: Tensor) -> Tensor:
+        """Weight of every control point at points (P, D), sparse."""
+        return spread_over(self.grid, points)
+
+    def bent(self, weights: Tensor, points: Tensor) -> Tensor:  # noqa: ARG002
+        """In closed form."""
+        field = weights.T.reshape(1, -1, *self.grid.shape)
+        return self.form(field)[0].flatten(1).T
+
+    def stiffness(self, points: Tensor) -> Tensor:
+        """In closed form."""
+        like = torch.ones((1, 1, *self.grid.shape), dtype=points.dtype, device=points.device)
+        return bending_form(self.grid, diagonal=True)(like).flatten()
 
 
-def _basis(t: Tensor, order: int) -> Tensor:
-    """Weights of the four control points about a cell, or their derivatives by t, (..., 4)."""
-    if order == 0:
-        return basis(t)
-    s = 1 - t
-    if order == 1:
-        weights = [-s * s / 2, 1.5 * t * t - 2 * t, 2 * s - 1.5 * s * s, t * t / 2]
-    else:
-        # B'' of a cubic B-spline
-        weights = [s, 3 * t - 2, 3 * s - 2, t]
-    return torch.stack(weights, -1)
-
-
-def _orders(dim: int, *axes: int) -> tuple[int, ...]:
-    """How often each lattice axis is among the given ones."""
-    return tuple(axes.count(axis) for axis in range(dim))
+@design.register
+def _(transform: BSpline) -> Design:
+    return SplineDesign(transform)
 
 
 @jacobian_at.register
 def _(transform: BSpline, points: Points) -> Tensor:
-    own = transform._placed()
-    columns = [_combined(transform, points, _orders(own.dim, a)) for a in range(own.dim)]
-    to_index = tensor(own.inverse[:-1, :-1], points)
-    identity = torch.eye(own.dim, dtype=points.dtype, device=points.device)
-    return torch.stack(columns, -1) @ to_index + identity
+    return transform.control_points().jacobian(points)
 
 
 @hessian_at.register
 def _(transform: BSpline, points: Points) -> Tensor:
-    own = transform._placed()
-    pairs = {
-        (a, b): _combined(transform, points, _orders(own.dim, a, b))
-        for a, b in combinations_with_replacement(range(own.dim), 2)
-    }
-    rows = [
-        torch.stack([pairs[min(a, b), max(a, b)] for b in range(own.dim)], -1)
-        for a in range(own.dim)
-    ]
-    to_index = tensor(own.inverse[:-1, :-1], points)
-    return torch.einsum("bpief,ej,fk->bpijk", torch.stack(rows, -2), to_index, to_index)
+    return transform.control_points().hessian(points)

@@ -1,6 +1,5 @@
 """Sampled: what transforms with one vector a voxel have in common."""
 
-from itertools import product
 from typing import Self
 
 import torch
@@ -8,9 +7,9 @@ from torch import Tensor
 
 from coincide.kernels.warp import warp
 from coincide.registry import positive
-from coincide.space.grid import Grid, tensor
+from coincide.space.grid import Grid
 from coincide.space.image import Image
-from coincide.space.sampling import sample
+from coincide.space.sampling import sample, sample_slope
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, without_hessian
 from coincide.transforms.parameter import frozen_like, laid_out, set_parameter
@@ -61,38 +60,9 @@ def displaced(points: Points, field: Field, own: Grid) -> Points:
 
 
 def displaced_jacobian(points: Points, field: Field, own: Grid) -> Tensor:
-    """Derivative of `displaced` by the points, (B, P, D, D); differentiable in field and points.
-
-    Between two voxels the field changes by their difference; on a voxel, by that to the next.
-    """
-    batch = max(len(points), len(field))
-    points = points.expand(batch, *points.shape[1:])
-    index = tensor(own.inverse, points)
-    position = points @ index[:-1, :-1].T + index[:-1, -1]
-    size = torch.tensor(own.shape, dtype=points.dtype, device=points.device)
-    # ITK's border: the outermost values continue for half a voxel, beyond it there is nothing
-    inside = ((position - (size - 1) / 2).abs() <= size / 2).all(-1, keepdim=True)
-    # beyond the outermost centres the value is held, and does not change with the position
-    free = (position >= 0) & (position <= size - 1) & (size > 1) & inside
-    low = torch.minimum(position.detach(), size - 2).clamp_min(0).floor()
-    fraction = position.clamp_min(0).minimum(size - 1) - low
-    low = low.long()  # a flat address may be too large for a float32
-    flat = field.to(points.dtype).flatten(2).expand(batch, -1, -1)
-    columns = [torch.zeros_like(points) for _ in own.shape]
-    for corner in product((0, 1), repeat=own.dim):
-        address = torch.zeros_like(low[..., 0])
-        for axis, (up, n) in enumerate(zip(corner, own.shape, strict=True)):
-            address = address * n + (low[..., axis] + up).clamp_max(n - 1)
-        value = flat.gather(2, address[:, None].expand(-1, own.dim, -1)).transpose(1, 2)
-        for axis, up in enumerate(corner):
-            # a sign along the axis of the derivative, interpolation along the others
-            weight = torch.full_like(points[..., :1], 1.0 if up else -1.0)
-            for other, there in enumerate(corner):
-                part = fraction[..., other, None]
-                weight = weight if other == axis else weight * (part if there else 1 - part)
-            columns[axis] = columns[axis] + weight * value
-    slope = torch.stack(columns, -1) * free[..., None, :]
-    return slope @ index[:-1, :-1] + torch.eye(own.dim, dtype=points.dtype, device=points.device)
+    """Derivative of `displaced` by the points, (B, P, D, D); differentiable in field and points."""
+    slope = sample_slope(Image(field, own), points)
+    return slope + torch.eye(own.dim, dtype=points.dtype, device=points.device)
 
 
 @hessian_at.register

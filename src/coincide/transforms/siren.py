@@ -12,6 +12,7 @@ from coincide.registry import named, positive
 from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, jacobian_at
+from coincide.transforms.design import Design, design
 from coincide.transforms.newton import Newton
 from coincide.transforms.read_out import exactly, read_out
 from coincide.transforms.transform import Transform
@@ -151,6 +152,59 @@ class Siren(Transform):
         if self.grid is None:
             raise ValueError("this network has no grid yet; call .on(grid) first")
         return self.grid
+
+
+class SirenDesign(Design):
+    """A siren is linear in its last layer while the layers before it are left as they are.
+
+    Args:
+        transform: Put on a grid.
+    """
+
+    def __init__(self, transform: Siren):
+        self.transform, self.last = transform, transform.network.last
+
+    @property
+    def weights(self) -> Tensor:
+        """Last layer and its bias in mm of the world, (K, D)."""
+        both = torch.cat([self.last.weight, self.last.bias[:, None]], 1).detach()
+        out, _, _ = self.transform.axes(both)
+        return (out @ both).T
+
+    def put(self, weights: Tensor) -> None:
+        """Change the last layer."""
+        out, _, _ = self.transform.axes(weights.double())
+        both = torch.linalg.solve(out, weights.double().T)
+        self.last.weight.data.copy_(both[:, :-1])
+        self.last.bias.data.copy_(both[:, -1])
+
+    @torch.no_grad()
+    def matrix(self, points: Tensor) -> Tensor:
+        """The last hidden layer and a 1, (P, K)."""
+        _, back, centre = self.transform.axes(points)
+        return self.transform.network.features((points - centre) @ back.T).to(points.dtype)
+
+    def bent(self, weights: Tensor, points: Tensor) -> Tensor:
+        """Sampled at the points."""
+        curve = self._curve(points).to(weights.dtype)
+        return curve.T @ (curve @ weights)
+
+    def stiffness(self, points: Tensor) -> Tensor:
+        """Sampled at the points."""
+        return self._curve(points).square().sum(0)
+
+    @torch.no_grad()
+    def _curve(self, points: Tensor) -> Tensor:
+        """Second derivatives of every function, (P D D, K), such that B is their Gram matrix."""
+        _, back, centre = self.transform.axes(points)
+        curve = self.transform.network.feature_jets((points - centre) @ back.T, 2)[2]
+        curve = torch.einsum("pkab,ai,bj->pijk", curve, back.to(curve), back.to(curve))
+        return (curve.flatten(0, 2) / len(points) ** 0.5).to(points.dtype)
+
+
+@design.register
+def _(transform: Siren) -> Design:
+    return SirenDesign(transform)
 
 
 @jacobian_at.register
