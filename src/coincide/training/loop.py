@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +27,7 @@ class Task(ABC):
 
     network: nn.Module
     settings: Mapping[str, Any]  # plain values; another task of the same settings is the same
+    total: int = 0  # steps that there will be, as far as the loop has said; 0: not known yet
 
     @abstractmethod
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -34,6 +36,10 @@ class Task(ABC):
     @abstractmethod
     def validate(self, network: nn.Module) -> dict[str, float]:
         """How good the network is on what it is not trained on."""
+
+    @abstractmethod
+    def pictures(self, network: nn.Module) -> tuple[str, list[np.ndarray]]:
+        """What it does with what it is not trained on: a sentence, and pictures, bytes (H, W, 3)."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,7 @@ def train(
     while schedule.steps == 0 or step < schedule.steps:
         if schedule.steps == 0 and step - start == TRIED:
             schedule = _counted(schedule, (time.monotonic() - begin) / TRIED)
+        task.total = schedule.steps
         for group in rule.param_groups:
             group["lr"] = schedule.rate_at(step)
         loss, numbers = task.loss(network, step)

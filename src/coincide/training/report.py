@@ -13,11 +13,9 @@ from PIL import Image as Picture
 from torch import Tensor, nn
 
 from coincide.files.atomic import atomic
-from coincide.report.components import components
 from coincide.report.curves import drawn
-from coincide.training.structural import HELD_OUT, KEPT, StructuralTask, smoothed
+from coincide.training.loop import Task
 
-SHOWN = 4  # pairs of views
 POINTS = 400  # of a curve
 ENLARGED = 5  # pixels of a voxel
 STYLE = (
@@ -29,7 +27,7 @@ STYLE = (
 
 
 def write_training_report(
-    task: StructuralTask, network: nn.Module, curves: Sequence[Mapping[str, float]], path: Path
+    task: Task, network: nn.Module, curves: Sequence[Mapping[str, float]], path: Path
 ) -> Path:
     """Write one HTML file that needs no other file and no network.
 
@@ -39,15 +37,14 @@ def write_training_report(
         curves: What `read_curves` gives.
         path: `.html`.
     """
+    told, pictures = task.pictures(network)
     names = list(dict.fromkeys(name for row in curves for name in row if name != "step"))
     parts = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Training</title>"
         f"<style>{STYLE}</style><h1>Training of {html.escape(type(network).__name__)}</h1>",
         *(_curve(name, curves) for name in names),
-        "<h2>Unseen views</h2><p>From left to right: a view, its descriptors, a view of the same "
-        "anatomy in another contrast and at another place, its descriptors. Descriptors are drawn "
-        "as three colours, the same in both views; where they agree, so do the colours.</p>",
-        *(_views(task, network, number) for number in range(SHOWN)),
+        f"<h2>Not trained on</h2><p>{html.escape(told)}</p>",
+        *(_picture(pixels) for pixels in pictures),
         f"<h2>Settings</h2><table>{''.join(_row(*item) for item in task.settings.items())}</table>",
     ]
     with atomic(path) as temporary:
@@ -64,30 +61,30 @@ def _curve(name: str, curves: Sequence[Mapping[str, float]]) -> str:
     return f"<div class='curve'>{drawn(values.tolist(), name)}<br>{told}</div>"
 
 
-@torch.no_grad()
-def _views(task: StructuralTask, network: nn.Module, number: int) -> str:
-    two = task.pair(HELD_OUT + KEPT * number)
-    found = smoothed(
-        network(two.images.to(next(network.parameters()).device)).cpu(), task.recipe.sigma
-    )
-    colours = components(found).movedim(1, -1)
-    shown = []
-    for view in range(2):
-        grey = two.images[view, 0].clamp(0, 1)[..., None].expand(-1, -1, -1, 3)
-        shown += [_slice(grey), _slice(colours[view])]
-    picture = np.concatenate(shown, 1)
+def _picture(pixels: np.ndarray) -> str:
     stream = io.BytesIO()
-    size = (picture.shape[1] * ENLARGED, picture.shape[0] * ENLARGED)
-    Picture.fromarray(picture).resize(size, Picture.Resampling.NEAREST).save(stream, "PNG")
+    size = (pixels.shape[1] * ENLARGED, pixels.shape[0] * ENLARGED)
+    Picture.fromarray(pixels).resize(size, Picture.Resampling.NEAREST).save(stream, "PNG")
     data = base64.b64encode(stream.getvalue()).decode()
-    return f"<p><img alt='two views and their descriptors' src='data:image/png;base64,{data}'></p>"
+    return f"<p><img alt='not trained on' src='data:image/png;base64,{data}'></p>"
+
+
+def row_of_slices(volumes: Sequence[Tensor]) -> np.ndarray:
+    """Middle planes side by side, as bytes (H, W, 3).
+
+    Args:
+        volumes: (1, *S) grey values or (3, *S) colours of one size, from 0 to 1.
+    """
+    return np.concatenate([_slice(volume) for volume in volumes], 1)
 
 
 def _slice(volume: Tensor) -> np.ndarray:
     """The middle plane across the shortest axis, as bytes."""
-    axis = min(range(3), key=lambda a: volume.shape[a])
-    plane = volume.select(axis, volume.shape[axis] // 2)
-    return (255 * plane).round().to(torch.uint8).numpy()
+    if volume.ndim == 4:
+        axis = min(range(1, 4), key=lambda a: volume.shape[a])
+        volume = volume.select(axis, volume.shape[axis] // 2)
+    colours = volume.clamp(0, 1).expand(3, *volume.shape[1:]).movedim(0, -1)
+    return (255 * colours).round().to(torch.uint8).cpu().numpy()
 
 
 def _row(name: str, value: Any) -> str:

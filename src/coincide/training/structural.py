@@ -1,21 +1,21 @@
 """Structural: contrastive training of the structural network, without patients or labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from coincide.files.atomic import atomic
 from coincide.kernels.smooth import gaussian
-from coincide.networks.model_file import model_bytes
 from coincide.networks.structural import Structural, sampled
+from coincide.report.components import components
 from coincide.synthetic.noise import whole
 from coincide.synthetic.shapes import shapes
 from coincide.training.loop import Task
+from coincide.training.report import row_of_slices
 from coincide.training.views import Pair, pair
 
 GENERATOR = 1  # version of the synthetic data
@@ -23,6 +23,7 @@ KEPT = 6  # steps that one scene serves, each with other views and contrasts
 SMOOTHED = 500  # step from which the descriptors are smoothed in the loss, as they are in use
 HELD_OUT = 10_000_000  # numbers of steps that no training reaches
 PAIRS, PROBES, CUBE = 24, 60, 5  # of a validation
+SHOWN = 4  # pairs of views on the page
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,13 @@ class StructuralTask(Task):
         self.settings = {"generator": GENERATOR, **asdict(recipe), "images": sorted(names)}
         self._scene: tuple[int, Tensor, bool] | None = None
 
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the weights are, and what they were made from."""
+        arguments = {"features": self.recipe.features}
+        about = {"network": "structural", "arguments": arguments, "sigma": self.recipe.sigma}
+        return {**about, "data": dict(self.settings)}
+
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         """Cross entropy of telling every place apart, both ways."""
         assert isinstance(network, Structural)
@@ -147,6 +155,23 @@ class StructuralTask(Task):
             "found in another": float(torch.cat(others).mean()),
         }
 
+    @torch.no_grad()
+    def pictures(self, network: nn.Module) -> tuple[str, list[np.ndarray]]:
+        """Views of scenes unseen, and their descriptors as colours."""
+        device = next(network.parameters()).device
+        rows = []
+        for number in range(SHOWN):
+            two = self.pair(HELD_OUT + KEPT * number)
+            found = smoothed(network(two.images.to(device)).cpu(), self.recipe.sigma)
+            colours = components(found)
+            rows.append(row_of_slices([two.images[0], colours[0], two.images[1], colours[1]]))
+        return (
+            "From left to right: a view, its descriptors, a view of the same anatomy in another "
+            "contrast and at another place, its descriptors. Descriptors are drawn as three "
+            "colours, the same in both views; where they agree, so do the colours.",
+            rows,
+        )
+
     def _new(self, number: int) -> tuple[Tensor, bool]:
         """A scene, and whether it holds labels."""
         random = _random(self.recipe.seed, 2 * number)
@@ -202,19 +227,3 @@ def _crop(image: Tensor, side: int, random: torch.Generator) -> Tensor:
     axes = [torch.arange(side, dtype=torch.float32) for _ in range(3)]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, 2) + starts
     return sampled(image[None, None].float(), points[None])[0, :, 0].view(side, side, side)
-
-
-def write_structural(
-    network: nn.Module, task: StructuralTask, card: Mapping[str, Any], path: Path
-) -> None:
-    """Write the weights with what they are and were trained on, as numbers of 16 bits."""
-    recipe = task.recipe
-    whole_card = {
-        "network": "structural",
-        "arguments": {"features": recipe.features},
-        "sigma": recipe.sigma,
-        "data": task.settings,
-        **card,
-    }
-    with atomic(path) as temporary:
-        temporary.write_bytes(model_bytes(network, whole_card))
