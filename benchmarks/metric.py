@@ -98,15 +98,22 @@ def dice(wanted: str, data: Sequence[Sequence[Image]], pair: tuple[int, int]) ->
     return score
 
 
-def tuned(text: str, data: Sequence[Sequence[Image]], pairs: list[tuple[int, int]]) -> str:
-    """The objective whose penalty weighs best on training slices."""
+def weighted(
+    text: str, factor: float, data: Sequence[Sequence[Image]], pairs: list[tuple[int, int]]
+) -> str:
+    """An objective whose penalty weighs that much beside a similarity of unit gradient."""
     scale = np.mean([unit(text, data[0][a], data[1][b]) for a, b in pairs])
+    return f"{scale:.6g}*{text} + {factor}*diffusion"
+
+
+def tuned(text: str, data: Sequence[Sequence[Image]], pairs: list[tuple[int, int]]) -> float:
+    """The weight of the penalty that is best on training slices."""
     tried = {}
     for factor in FACTORS:
-        wanted = f"{scale:.6g}*{text} + {factor}*diffusion"
-        tried[wanted] = float(np.mean([dice(wanted, data, pair) for pair in pairs]))
-    print("   tuned", {k.split(" + ")[1]: round(v, 4) for k, v in tried.items()}, flush=True)
-    return max(tried, key=lambda wanted: tried[wanted])
+        wanted = weighted(text, factor, data, pairs)
+        tried[factor] = float(np.mean([dice(wanted, data, pair) for pair in pairs]))
+    print("   tuned", {k: round(v, 4) for k, v in tried.items()}, flush=True)
+    return max(tried, key=lambda factor: tried[factor])
 
 
 def trained(
@@ -147,14 +154,15 @@ def main() -> None:
             if given.only is not None and name not in given.only:
                 continue
             learned = name.startswith("k=")
-            means, seconds, begin = [], 0.0, 0.0
+            means, seconds, factor = [], 0.0, 0.0
             for seed in given.seeds if learned else (0,):
                 text = (
                     trained(data, int(name[2:]), seed, given.steps, Path(folder))
                     if learned
                     else name
                 )
-                wanted = tuned(text, data, tuning)
+                factor = factor or tuned(text, data, tuning)  # the first seed tunes for all
+                wanted = weighted(text, factor, data, tuning)
                 begin = time.perf_counter()
                 means.append(float(np.mean([dice(wanted, data, pair) for pair in test])))
                 seconds = (time.perf_counter() - begin) / len(test)

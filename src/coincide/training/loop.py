@@ -39,7 +39,7 @@ class Task(ABC):
 
     @abstractmethod
     def pictures(self, network: nn.Module) -> tuple[str, list[np.ndarray]]:
-        """What it does with what it is not trained on: a sentence, and pictures, bytes (H, W, 3)."""
+        """What it does with what it is not trained on: a sentence and pictures, (H, W, 3)."""
 
 
 @dataclass(frozen=True)
