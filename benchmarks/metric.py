@@ -129,7 +129,7 @@ def trained(
     network = train(task, schedule, work, watch=said.append)
     path = work / "metric.safetensors"
     with atomic(path) as temporary:
-        temporary.write_bytes(model_bytes(network, {**task.card, "steps": steps}))
+        temporary.write_bytes(model_bytes(network, task.card({"steps": steps})))
     print(f"k={count} seed {seed}", said[-1].numbers, flush=True)
     return f"learned_metric(weights='{path}')"
 

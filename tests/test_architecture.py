@@ -43,6 +43,7 @@ LAYERS = (
     ("way",),
     ("search",),
     ("optimisers",),
+    ("predictors",),
     ("initialise",),
     ("presets",),
     ("auto",),

@@ -8,7 +8,7 @@ import numpy as np
 
 from coincide.initialise.contrast import same_contrast
 from coincide.optimisers.level import Level, filled, overruled
-from coincide.optimisers.optimise import Optimise, made
+from coincide.optimisers.optimise import Optimise, continued, made
 from coincide.optimisers.optimiser import Optimiser
 from coincide.presets.preset import PRESETS
 from coincide.registry import build, named
@@ -39,8 +39,8 @@ class Auto(Way):
     optimiser: Any = ""
 
     def refines(self, start: Transform) -> bool:
-        """Transforms of the same kind are gone on from."""
-        return type(start) is type(made(self.transform))
+        """As `Optimise` does."""
+        return continued(start, made(self.transform))
 
     def __call__(
         self, pair: Pair, start: Transform | None = None, watch: Watch | None = None

@@ -8,6 +8,7 @@ from coincide.initialise.align import Align
 from coincide.initialise.rotations import angle
 from coincide.optimisers.loop import converged
 from coincide.optimisers.optimise import Optimise
+from coincide.predictors.predict import Predict
 from coincide.registration import Candidate, Step
 from coincide.search.search import Search
 from coincide.transforms.linear import Linear
@@ -60,6 +61,8 @@ def _told(found: Found, initial: str) -> str:
         return f"aligned {how}{turned}"
     if isinstance(found.way, Search):
         return "searched for large motion"
+    if isinstance(found.way, Predict):
+        return "predicted by a trained network"
     where = {"header": " from the position that the files state", "search": "", "": ""}
     return f"deformed{where.get(initial, ' from the start that was given')}"
 

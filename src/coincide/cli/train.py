@@ -1,32 +1,32 @@
 """coincide train."""
 
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 from tyro.conf import Positional, arg
 
+from coincide.cli.train_progress import watched
 from coincide.files.atomic import atomic
 from coincide.networks.model_file import model_bytes
-from coincide.optimisers.progress import QUIET
+from coincide.predictors.model import save_model
+from coincide.predictors.predictor import Precision
 from coincide.training.aligned import aligned_images
+from coincide.training.autoencoder import AutoencoderRecipe, AutoencoderTask
+from coincide.training.cases import find_cases
 from coincide.training.images import grey_images
-from coincide.training.loop import CURVES, Progress, Schedule, read_curves
+from coincide.training.loop import CURVES, Schedule, Task, read_curves
 from coincide.training.loop import train as run
 from coincide.training.metric import MetricRecipe, MetricTask
+from coincide.training.pairs import PairsRecipe, PairsTask
 from coincide.training.report import write_training_report
-from coincide.training.structural import Recipe, StructuralTask
+from coincide.training.structural import Recipe, StructuralTask, write_structural
+from coincide.training.subjects import read_subjects
 
-TOLD = 30.0  # seconds between lines where there is no terminal
+STRUCTURAL, METRIC, AUTOENCODER = "structural", "metric", "autoencoder"
 
 
 @dataclass(frozen=True)
@@ -34,123 +34,208 @@ class TrainOptions:
     """How it is trained.
 
     Args:
-        images: Images, or folders of images, that views are also taken from.
         steps: Updates of the weights.
         minutes: Time instead of steps.
         seed: Of the weights and of everything that is seen.
-        rate: Largest learning rate.
+        rate: Largest learning rate; 0: 7e-4 for structural, 1e-3 for an autoencoder, 2e-3 for a
+            predictor, 3e-3 for a metric.
         precision: Numbers of the network: bfloat16 is faster where the processor knows it.
         device: cpu or cuda.
     """
 
-    images: Annotated[tuple[Path, ...], arg(metavar="PATH")] = ()
     steps: int = 20_000
     minutes: float = 0.0
     seed: int = 0
-    rate: float = 7e-4
-    precision: Literal["float32", "bfloat16"] = "float32"
+    rate: float = 0.0
+    precision: Precision = "float32"
     device: str = "cpu"
+
+    def schedule(self, rate: float, warm: int, average: float = Schedule.average) -> Schedule:
+        """The same for the loop."""
+        return Schedule(
+            steps=0 if self.minutes else self.steps,
+            minutes=self.minutes,
+            rate=self.rate or rate,
+            warm=warm,
+            average=average,
+            validated=500,
+            device=self.device,
+        )
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """What structural, metric and autoencoder are trained on.
+
+    Args:
+        images: Images, or folders of images: for structural those that views are also taken from,
+            for metric two folders of aligned images, for autoencoder those of one contrast.
+    """
+
+    images: Annotated[tuple[Path, ...], arg(metavar="PATH")] = ()
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """What a predictor is trained to do.
+
+    Args:
+        predictor: Which network, such as pyramid or "voxelmorph(widths=(16, 32, 32, 32))".
+        objective: What is lowered: similarities, penalties on the velocity, and labels.
+        labels: Folder with label maps of the same names as the images, or what to replace in
+            these, such as _T1=_label. They score pairs held out, and are trained on only where the
+            objective has the term labels.
+        align: Where the images of a pair lie at first: header, as their files say; or centre, their
+            middles on each other.
+        spacing: Voxel edge, mm; 0: that of the images, or as fine as 400 000 voxels allow.
+        validation: Images to hold out, or pairs of a table; 0: a fifth, at most 40.
+        warm: Share of the steps, from the first, that compare by mse: what networks that see both
+            images at once need to begin.
+        augmented: How often a pair is turned, stretched and shown otherwise.
+    """
+
+    predictor: str = PairsRecipe.predictor
+    objective: str = PairsRecipe.objective
+    labels: str = ""
+    align: Literal["header", "centre"] = "header"
+    spacing: float = 0.0
+    validation: int = 0
+    warm: float = 0.0
+    augmented: float = 0.0
 
 
 def train(
-    what: Annotated[Positional[Literal["structural", "metric"]], arg(metavar="WHAT")],
+    what: Annotated[Positional[str], arg(metavar="WHAT")],
     out: Annotated[Path, arg(metavar="FILE")],
     options: Annotated[TrainOptions, arg(name="")],
+    images: Annotated[ImageOptions, arg(name="")],
+    pairs: Annotated[PairOptions, arg(name="")],
     work: Annotated[Path | None, arg(metavar="FOLDER")] = None,
 ) -> None:
     """Train a network and write its weights, with what they were made from, into one file.
 
-    `structural`: features that are alike whatever the contrast, from random shapes alone; images
-    may be added, without labels and without partners. It may be stopped at any time, even killed;
-    the same command goes on where it was.
+    A folder of images, or a table of pairs: a predictor, which then says in one look how one image
+    is bent onto another. `structural`: features that are alike whatever the contrast, from random
+    shapes alone; images may be added, without labels and without partners. Training may be stopped
+    at any time, even killed; the same command goes on where it was.
 
     `metric`: a similarity, `learned_metric`, from a few aligned pairs of two modalities: two
     folders, whose images belong together in the order of their names and lie on one grid, pair by
     pair. Every fifth pair is kept back to tell how good it is. Without images it learns from random
-    shapes in random contrasts.
+    shapes in random contrasts. `autoencoder`: features of one modality, from its images alone.
 
-        coincide train structural --out structural.safetensors --steps 20000
+        coincide train my_scans --out mine.safetensors --minutes 60
+        coincide train pairs.csv --predictor voxelmorph --warm 0.4 --out mine.safetensors
         coincide train structural --out mine.safetensors --images my_scans --minutes 60
         coincide train metric --out metric.safetensors --images t1_folder t2_folder --minutes 10
 
     Args:
-        what: What is trained: structural or metric.
+        what: Folder, pattern such as "scans/*_T1.nii.gz", pairs as .csv or as .json of Learn2Reg;
+            or structural, metric or autoencoder.
         out: File of weights, .safetensors; a page of curves is written beside it.
         options: How it is trained.
+        images: What the others are trained on.
+        pairs: What a predictor is trained to do.
         work: Folder for checkpoints and curves. Without it: beside the file.
     """
     if out.suffix != ".safetensors":
         raise ValueError(f"weights are written as .safetensors, not as {out.name}")
-    task = TASKS[what](options)
-    schedule = Schedule(
-        steps=0 if options.minutes else options.steps,
-        minutes=options.minutes,
-        rate=options.rate,
-        device=options.device,
-    )
     folder = work or out.with_name(f"{out.stem}-training")
     begin = time.monotonic()
-    with _watched() as watch:
-        network = run(task, schedule, folder, watch=watch)
-    curves = read_curves(folder / CURVES)
-    last = {name: value for name, value in curves[-1].items() if name != "step"}
-    card = {
-        "made": date.today().isoformat(),
-        "version": version("coincide"),
-        "steps": int(curves[-1]["step"]),
-        "numbers": last,
-    }
-    with atomic(out) as temporary:
-        temporary.write_bytes(model_bytes(network, {**task.card, **card}))
-    page = write_training_report(task, network, curves, out.with_suffix(".html"))
+    if what in IMAGES_ALONE:
+        _refused(pairs, f"training {what}")
+        page = IMAGES_ALONE[what](images, options, folder, out)
+    else:
+        _refused(images, "training a predictor")
+        page = _predictor(what, pairs, options, folder, out)
     print(f"wrote {out} and {page} after {(time.monotonic() - begin) / 60:.1f} min")
 
 
-def _structural(options: TrainOptions) -> StructuralTask:
-    found, names = grey_images(options.images)
+def _structural(given: ImageOptions, options: TrainOptions, folder: Path, out: Path) -> Path:
+    found, names = grey_images(given.images)
     recipe = Recipe(seed=options.seed, precision=options.precision)
-    return StructuralTask(recipe, found, names=names)
+    task = StructuralTask(recipe, found, names=names)
+    schedule = options.schedule(rate=7e-4, warm=100)
+    with watched() as watch:
+        network = run(task, schedule, folder, watch=watch)
+    write_structural(network, task, _numbers(folder), out)
+    return _page(task, network, folder, out)
 
 
-def _metric(options: TrainOptions) -> MetricTask:
+def _metric(given: ImageOptions, options: TrainOptions, folder: Path, out: Path) -> Path:
+    _single(METRIC, options)
+    found, names = aligned_images(given.images) if given.images else ([], [])
+    task = MetricTask(MetricRecipe(seed=options.seed), found, names=names)
+    # patches differ less than whole images do, so the last hundred steps are average enough
+    schedule = options.schedule(rate=3e-3, warm=30, average=0.99)
+    return _small(task, schedule, folder, out)
+
+
+def _autoencoder(given: ImageOptions, options: TrainOptions, folder: Path, out: Path) -> Path:
+    _single(AUTOENCODER, options)
+    found, names = grey_images(given.images)
+    task = AutoencoderTask(AutoencoderRecipe(seed=options.seed), found, names=names)
+    return _small(task, options.schedule(rate=1e-3, warm=50, average=0.99), folder, out)
+
+
+def _small(task: MetricTask | AutoencoderTask, schedule: Schedule, folder: Path, out: Path) -> Path:
+    with watched() as watch:
+        network = run(task, schedule, folder, watch=watch)
+    with atomic(out) as temporary:
+        temporary.write_bytes(model_bytes(network, task.card(_numbers(folder))))
+    return _page(task, network, folder, out)
+
+
+def _single(what: str, options: TrainOptions) -> None:
     if options.precision != "float32":
-        raise ValueError(f"a metric is trained in float32, not in {options.precision}")
-    found, names = aligned_images(options.images) if options.images else ([], [])
-    return MetricTask(MetricRecipe(seed=options.seed), found, names=names)
+        raise ValueError(f"training {what} takes float32 alone, not {options.precision}")
 
 
-TASKS = {"structural": _structural, "metric": _metric}
+IMAGES_ALONE = {STRUCTURAL: _structural, METRIC: _metric, AUTOENCODER: _autoencoder}
 
 
-@contextmanager
-def _watched() -> Iterator[Callable[[Progress], None]]:
-    """Show the steps: a bar on a terminal, else a line now and then."""
-    console = Console(stderr=True)
-    if not console.is_terminal or QUIET.get():
-        told = [0.0]
-
-        def tell(progress: Progress) -> None:
-            validated = len(progress.numbers) > 2
-            if validated or time.monotonic() - told[0] > TOLD:
-                told[0] = time.monotonic()
-                print(_line(progress), file=sys.stderr, flush=True)
-
-        yield (lambda _: None) if QUIET.get() else tell
-        return
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Bar(*columns, console=console) as bar:
-        task = bar.add_task("training", total=None)
-
-        def show(progress: Progress) -> None:
-            total = progress.steps or None
-            bar.update(task, completed=progress.step, total=total, description=_line(progress))
-
-        yield show
+def _predictor(
+    what: str, given: PairOptions, options: TrainOptions, folder: Path, out: Path
+) -> Path:
+    recipe = PairsRecipe(
+        predictor=given.predictor,
+        objective=given.objective,
+        seed=options.seed,
+        warm=given.warm,
+        augmented=given.augmented,
+        precision=options.precision,
+    )
+    cases = find_cases(what, given.labels, validation=given.validation)
+    subjects = read_subjects(cases.cases, spacing=given.spacing, alignment=given.align)
+    task = PairsTask(recipe, cases, subjects)
+    if not cases.held:
+        print("note: no image is held out, so the numbers flatter; give more images")
+    schedule = options.schedule(rate=2e-3, warm=50)
+    with watched() as watch:
+        network = run(task, schedule, folder, watch=watch)
+    assert isinstance(network, type(task.network))
+    save_model(network, task.card(_numbers(folder)), out)
+    return _page(task, network, folder, out)
 
 
-def _line(progress: Progress) -> str:
-    """Such as `step 1200 of 20000: loss 2.31, told apart 0.12; about 41 min left`."""
-    numbers = ", ".join(f"{name} {value:.3g}" for name, value in progress.numbers.items())
-    of = f" of {progress.steps}" if progress.steps else ""
-    left = f"; about {progress.left / 60:.0f} min left" if progress.steps else ""
-    return f"step {progress.step}{of}: {numbers}{left}"
+def _numbers(folder: Path) -> dict[str, Any]:
+    """What a card says of how it was trained."""
+    curves = read_curves(folder / CURVES)
+    return {
+        "made": date.today().isoformat(),
+        "version": version("coincide"),
+        "steps": int(curves[-1]["step"]),
+        "numbers": {name: value for name, value in curves[-1].items() if name != "step"},
+    }
+
+
+def _page(task: Task, network: Any, folder: Path, out: Path) -> Path:
+    curves = read_curves(folder / CURVES)
+    return write_training_report(task, network, curves, out.with_suffix(".html"))
+
+
+def _refused(options: ImageOptions | PairOptions, what: str) -> None:
+    """Options that have no meaning here are no silent wish."""
+    given = [f.name for f in fields(options) if getattr(options, f.name) != f.default]
+    if given:
+        raise ValueError(f"{what} takes no --{', --'.join(given)}")

@@ -14,8 +14,8 @@ from coincide.networks.intensity import normalised
 from coincide.networks.model_file import read_model
 from coincide.networks.structural import Structural
 from coincide.space.filled import filled
-from coincide.space.grid import Grid
 from coincide.space.image import Image
+from coincide.space.orientation import axes
 
 SHIPPED = "structural.safetensors"
 
@@ -59,19 +59,6 @@ def structural_features(
         return found.div_(torch.linalg.vector_norm(found, dim=1, keepdim=True).clamp_min_(1e-12))
 
     return of_each(image, describe)
-
-
-def axes(grid: Grid) -> tuple[list[int], list[int]]:
-    """Which axis of a grid runs along each of the world, and dimensions that run against it."""
-    left = list(range(grid.dim))
-    order, turned = [], []
-    for world in range(grid.dim):
-        axis = max(left, key=lambda a: abs(grid.direction[world, a]))
-        left.remove(axis)
-        order.append(axis)
-        if grid.direction[world, axis] < 0:
-            turned.append(2 + world)
-    return order, turned
 
 
 def _turned(volume: torch.Tensor, along: list[int]) -> torch.Tensor:

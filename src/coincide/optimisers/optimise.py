@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from coincide.optimisers.level import Level
 from coincide.optimisers.loop import optimise
 from coincide.registry import build, named
+from coincide.transforms.bspline_velocity import BSplineVelocity
+from coincide.transforms.displacement import Displacement
 from coincide.transforms.transform import Transform
+from coincide.transforms.velocity import Velocity
 from coincide.way import Found, Pair, Watch, Way
 
 
@@ -15,7 +18,8 @@ from coincide.way import Found, Pair, Watch, Way
 class Optimise(Way):
     """Optimise a transform, coarse to fine; a network of coordinates is one like any other.
 
-    It goes on from a transform of its own kind and begins any other anew, on top of it.
+    It goes on from a transform of its own kind, and a displacement from a velocity too, whose flow
+    it takes over as it is; any other it begins anew, on top of it.
 
     Args:
         transform: What is moved, a part or text such as `velocity(spacing=4)`.
@@ -26,8 +30,8 @@ class Optimise(Way):
     levels: tuple[Level, ...] = ()
 
     def refines(self, start: Transform) -> bool:
-        """Transforms of the same kind are gone on from."""
-        return type(start) is type(made(self.transform))
+        """Transforms of the same kind are gone on from, and flows by a displacement."""
+        return continued(start, made(self.transform))
 
     def __call__(
         self, pair: Pair, start: Transform | None = None, watch: Watch | None = None
@@ -67,8 +71,19 @@ def made(transform: str | Transform) -> Transform:
     return part
 
 
+def continued(start: Transform, part: Transform) -> bool:
+    """Whether a part can hold what a start is, and be moved from there."""
+    return type(start) is type(part) or (
+        isinstance(part, Displacement) and isinstance(start, Velocity | BSplineVelocity)
+    )
+
+
 def _from(start: Transform, part: Transform) -> Transform:
     """A copy of the start to be moved, its parameters as far apart as was asked for."""
+    if isinstance(part, Displacement) and isinstance(start, Velocity | BSplineVelocity):
+        # both are linear between the voxels on which the flow was integrated
+        grid = start.grid if isinstance(start, Velocity) else start.field_grid
+        start = Displacement(field=start.integrated().detach(), grid=grid)
     # a copy, as the start may be frozen and must not change for whoever holds it
     moved = copy.deepcopy(start).requires_grad_(True)
     if hasattr(part, "spacing"):

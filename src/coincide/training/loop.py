@@ -39,7 +39,7 @@ class Task(ABC):
 
     @abstractmethod
     def pictures(self, network: nn.Module) -> tuple[str, list[np.ndarray]]:
-        """What it does with what it is not trained on: a sentence and pictures, (H, W, 3)."""
+        """What it does with what it was not trained on: a sentence, and bytes (H, W, 3)."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,14 @@ class Progress:
         steps: Steps that there will be.
         numbers: What was watched, of the last step or of a validation.
         left: Seconds that the rest will take, estimated.
+        validated: Whether the numbers are also those of a validation.
     """
 
     step: int
     steps: int
     numbers: dict[str, float]
     left: float
+    validated: bool = False
 
 
 def train(
@@ -146,12 +148,17 @@ def train(
         step += 1
         _averaged(averaged, network, min(schedule.average, step / (step + 10)))
         last = step == schedule.steps
-        if step % schedule.validated == 0 or last:
+        validated = step % schedule.validated == 0 or last
+        if validated:
             numbers = numbers | task.validate(averaged.eval())
         seconds = time.monotonic() - begin
         left = seconds / (step - start) * ((schedule.steps or step) - step)
         curves.add(step, {"loss": float(loss.detach()), **numbers})
-        watch(Progress(step, schedule.steps, {"loss": float(loss.detach()), **numbers}, left))
+        watch(
+            Progress(
+                step, schedule.steps, {"loss": float(loss.detach()), **numbers}, left, validated
+            )
+        )
         if last or (time.monotonic() - saved > SAVED and schedule.steps):
             _save(task, schedule, folder, (network, averaged, rule), step)
             curves.flush()

@@ -1,6 +1,6 @@
 """Metric: training of a network to tell corresponding patches from shifted ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -97,11 +97,10 @@ class MetricTask(Task):
         self.settings = {"generator": GENERATOR, **asdict(recipe), "images": sorted(names)}
         self._scene: tuple[int, Tensor] | None = None
 
-    @property
-    def card(self) -> dict[str, Any]:
+    def card(self, numbers: Mapping[str, Any]) -> dict[str, Any]:
         """What the weights are, and what they were made from."""
-        arguments = {"dim": self.network.dim}
-        return {"network": "two_channel", "arguments": arguments, "data": dict(self.settings)}
+        about = {"network": "two_channel", "arguments": {"dim": self.network.dim}}
+        return {**about, "data": dict(self.settings), **numbers}
 
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         """Mean hinge of a step."""
