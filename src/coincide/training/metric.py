@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from coincide.networks.structural import sampled
 from coincide.networks.two_channel import SIDE, STEP, TwoChannel
-from coincide.synthetic.noise import uniform, whole
+from coincide.synthetic.noise import whole
 from coincide.synthetic.shapes import shapes
 from coincide.training.aligned import made_up
 from coincide.training.loop import Task
@@ -26,7 +26,6 @@ BATCHES = 16  # of a validation
 SHOWN, REACH = 4, 8  # pairs on the page, and how far they are shifted, voxels
 TURN, STRETCH = 0.25, 0.1  # radians, share: standard deviations
 GAIN, OFFSET, GRAIN = 0.15, 0.15, 0.05  # of the intensities, whose standard deviation is one
-HALVED = 0.25  # how often given images are seen at half of their resolution
 FLATTER = 0.15  # standard deviation below which a patch has nothing to recognise
 
 
@@ -170,10 +169,11 @@ class MetricTask(Task):
         if source:
             pair = source[whole(random, 0, len(source))]
             # registration begins on coarser voxels
-            wide = [n for n in pair.shape[1:] if n > 1]
-            if min(wide) >= 2 * CROP and uniform(random, 0, 1) < HALVED:
-                pair = F.avg_pool3d(pair, [2 if n > 1 else 1 for n in pair.shape[1:]])
-            return pair
+            wide = min(n for n in pair.shape[1:] if n > 1)
+            factors = [f for f in (1, 2, 4) if f == 1 or wide // f >= CROP]
+            factor = factors[whole(random, 0, len(factors))]
+            size = [factor if n > 1 else 1 for n in pair.shape[1:]]
+            return _standardised(F.avg_pool3d(pair, size))
         number = step // KEPT
         if self._scene is None or self._scene[0] != number:
             self._scene = number, shapes(SIZE, _random(self.recipe.seed, 2 * number))
