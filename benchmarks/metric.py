@@ -39,7 +39,7 @@ RIVALS = ("mi", "local_mi(radius=20.0)", "ngf", "mind", "learned_metric")
 PAIRED = (3, 6, 11)  # aligned pairs that a metric is trained on
 LEVELS = (Level(4.0, 40, 0.0), Level(2.0, 40, 0.0))
 ENGINE, RULE = "velocity(spacing=4.0)", "adam(rate=0.15)"
-FACTORS = (0.05, 0.15)  # of the penalty, beside a similarity of unit gradient
+FACTORS = (0.015, 0.05, 0.15, 0.5)  # of the penalty, beside a similarity of unit gradient
 
 
 def slices(data: Path) -> tuple[list[Image], list[Image], list[Image]]:

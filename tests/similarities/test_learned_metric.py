@@ -4,7 +4,6 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-import torch
 
 from coincide.alignment import Alignment
 from coincide.networks.model_file import read_model

@@ -1,6 +1,6 @@
 """Two channels: a network that sees two patches at once and tells whether they correspond."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -44,12 +44,12 @@ class TwoChannel(nn.Module):
         self.dim = dim
         given, made = (2, *widths), (*widths, 1)
         kind = {2: nn.Conv2d, 3: nn.Conv3d}[dim]
-        self.layers = nn.ModuleList(
-            kind(a, b, k) for a, b, k in zip(given, made, KERNELS, strict=True)
-        )
-        for layer in self.layers:
+        layers = [kind(a, b, k) for a, b, k in zip(given, made, KERNELS, strict=True)]
+        for layer in layers:
             nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, pair: Tensor, stride: int = STEP) -> Tensor:
         """One number for every patch.
@@ -66,9 +66,10 @@ class TwoChannel(nn.Module):
         flat = self.dim - (pair.ndim - 2)
         if flat not in (0, 1):
             raise ValueError(f"a network of pictures is shown an image of {pair.ndim - 2} axes")
-        convolve = (F.conv2d, F.conv3d)[pair.ndim - 4]
+        convolve: Callable[..., Tensor] = F.conv2d if pair.ndim == 4 else F.conv3d
         apart, left = 1, stride  # what a layer does not step is stepped over by those after it
         for number, (layer, step) in enumerate(zip(self.layers, STEPS, strict=True)):
+            assert isinstance(layer, nn.Conv2d | nn.Conv3d)
             weight = layer.weight.sum(-1) if flat else layer.weight
             taken = min(step, left)
             pair = convolve(pair, weight, layer.bias, stride=taken, dilation=apart)

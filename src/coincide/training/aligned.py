@@ -47,8 +47,8 @@ def made_up(labels: Tensor, random: torch.Generator) -> Tensor:
     size = len(labels)
     if uniform(random, 0, 1) < FLAT:
         labels = labels[:, :, whole(random, 0, size)][:, :, None]
-    shape = (1, *labels.shape)
-    rough = noise(shape, whole(random, 6, size // 2), random)[0]
+    a, b, c = labels.shape
+    rough = noise((1, a, b, c), whole(random, 6, size // 2), random)[0]
     if uniform(random, 0, 1) < CLOUDS:
         one = other = 0.5 + 0.2 * rough
     else:
