@@ -63,7 +63,7 @@ def test_a_denser_lattice_says_much_the_same():
     assert dense != coarse
 
 
-@pytest.mark.parametrize("optimiser", ["adam(rate=0.3)", "lbfgs", "descent", "stochastic"])
+@pytest.mark.parametrize("optimiser", ["adam(rate=0.3)", "lbfgs"])
 def test_every_engine_of_gradients_follows_it(optimiser):
     fixed, moving = contrasts(2, 101)
     matrix = np.eye(3)
@@ -75,7 +75,7 @@ def test_every_engine_of_gradients_follows_it(optimiser):
         "translation",
         objective="learned_metric",
         optimiser=optimiser,
-        levels=(Level(0.0, 15),),
+        levels=(Level(0.0, 10),),
     )
     left = (found.transform.matrix()[0, :-1, -1].detach().numpy() + matrix[:-1, -1]) / (
         fixed.grid.spacing
