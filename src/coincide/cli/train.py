@@ -10,18 +10,23 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from coincide.cli.train_progress import watched
+from coincide.files.atomic import atomic
+from coincide.networks.model_file import model_bytes
 from coincide.predictors.model import save_model
 from coincide.predictors.predictor import Precision
+from coincide.training.aligned import aligned_images
+from coincide.training.autoencoder import AutoencoderRecipe, AutoencoderTask
 from coincide.training.cases import find_cases
 from coincide.training.images import grey_images
 from coincide.training.loop import CURVES, Schedule, Task, read_curves
 from coincide.training.loop import train as run
+from coincide.training.metric import MetricRecipe, MetricTask
 from coincide.training.pairs import PairsRecipe, PairsTask
 from coincide.training.report import write_training_report
 from coincide.training.structural import Recipe, StructuralTask, write_structural
 from coincide.training.subjects import read_subjects
 
-STRUCTURAL = "structural"
+STRUCTURAL, METRIC, AUTOENCODER = "structural", "metric", "autoencoder"
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class TrainOptions:
         steps: Updates of the weights.
         minutes: Time instead of steps.
         seed: Of the weights and of everything that is seen.
-        rate: Largest learning rate; 0: 7e-4 for structural, 2e-3 for a predictor.
+        rate: Largest learning rate; 0: 7e-4 for structural, 1e-3 for an autoencoder, 2e-3 for a
+            predictor, 3e-3 for a metric.
         precision: Numbers of the network: bfloat16 is faster where the processor knows it.
         device: cpu or cuda.
         patience: Validations, one every 500 steps, without a better score of what is held out (Dice
@@ -47,13 +53,14 @@ class TrainOptions:
     device: str = "cpu"
     patience: int = 0
 
-    def schedule(self, rate: float, warm: int) -> Schedule:
+    def schedule(self, rate: float, warm: int, average: float = Schedule.average) -> Schedule:
         """The same for the loop."""
         return Schedule(
             steps=0 if self.minutes else self.steps,
             minutes=self.minutes,
             rate=self.rate or rate,
             warm=warm,
+            average=average,
             validated=500,
             patience=self.patience,
             device=self.device,
@@ -61,11 +68,12 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
-class StructuralOptions:
-    """What structural is trained on.
+class ImageOptions:
+    """What structural, metric and autoencoder are trained on.
 
     Args:
-        images: Images, or folders of images, that views are also taken from.
+        images: Images, or folders of images: for structural those that views are also taken from,
+            for metric two folders of aligned images, for autoencoder those of one contrast.
     """
 
     images: Annotated[tuple[Path, ...], arg(metavar="PATH")] = ()
@@ -104,7 +112,7 @@ def train(
     what: Annotated[Positional[str], arg(metavar="WHAT")],
     out: Annotated[Path, arg(metavar="FILE")],
     options: Annotated[TrainOptions, arg(name="")],
-    structural: Annotated[StructuralOptions, arg(name="")],
+    images: Annotated[ImageOptions, arg(name="")],
     pairs: Annotated[PairOptions, arg(name="")],
     work: Annotated[Path | None, arg(metavar="FOLDER")] = None,
 ) -> None:
@@ -115,16 +123,22 @@ def train(
     shapes alone; images may be added, without labels and without partners. Training may be stopped
     at any time, even killed; the same command goes on where it was.
 
+    `metric`: a similarity, `learned_metric`, from a few aligned pairs of two modalities: two
+    folders, whose images belong together in the order of their names and lie on one grid, pair by
+    pair. Every fifth pair is kept back to tell how good it is. Without images it learns from random
+    shapes in random contrasts. `autoencoder`: features of one modality, from its images alone.
+
         coincide train my_scans --out mine.safetensors --minutes 60
         coincide train pairs.csv --predictor voxelmorph --warm 0.4 --out mine.safetensors
         coincide train structural --out mine.safetensors --images my_scans --minutes 60
+        coincide train metric --out metric.safetensors --images t1_folder t2_folder --minutes 10
 
     Args:
         what: Folder, pattern such as "scans/*_T1.nii.gz", pairs as .csv or as .json of Learn2Reg;
-            or structural.
+            or structural, metric or autoencoder.
         out: File of weights, .safetensors; a page of curves is written beside it.
         options: How it is trained.
-        structural: What structural is trained on.
+        images: What the others are trained on.
         pairs: What a predictor is trained to do.
         work: Folder for checkpoints and curves. Without it: beside the file.
     """
@@ -132,16 +146,16 @@ def train(
         raise ValueError(f"weights are written as .safetensors, not as {out.name}")
     folder = work or out.with_name(f"{out.stem}-training")
     begin = time.monotonic()
-    if what == STRUCTURAL:
-        _refused(pairs, "training structural")
-        page = _structural(structural, options, folder, out)
+    if what in IMAGES_ALONE:
+        _refused(pairs, f"training {what}")
+        page = IMAGES_ALONE[what](images, options, folder, out)
     else:
-        _refused(structural, "training a predictor")
+        _refused(images, "training a predictor")
         page = _predictor(what, pairs, options, folder, out)
     print(f"wrote {out} and {page} after {(time.monotonic() - begin) / 60:.1f} min")
 
 
-def _structural(given: StructuralOptions, options: TrainOptions, folder: Path, out: Path) -> Path:
+def _structural(given: ImageOptions, options: TrainOptions, folder: Path, out: Path) -> Path:
     found, names = grey_images(given.images)
     recipe = Recipe(seed=options.seed, precision=options.precision)
     task = StructuralTask(recipe, found, names=names)
@@ -150,6 +164,38 @@ def _structural(given: StructuralOptions, options: TrainOptions, folder: Path, o
         network = run(task, schedule, folder, watch=watch)
     write_structural(network, task, _numbers(folder), out)
     return _page(task, network, folder, out)
+
+
+def _metric(given: ImageOptions, options: TrainOptions, folder: Path, out: Path) -> Path:
+    _single(METRIC, options)
+    found, names = aligned_images(given.images) if given.images else ([], [])
+    task = MetricTask(MetricRecipe(seed=options.seed), found, names=names)
+    # patches differ less than whole images do, so the last hundred steps are average enough
+    schedule = options.schedule(rate=3e-3, warm=30, average=0.99)
+    return _small(task, schedule, folder, out)
+
+
+def _autoencoder(given: ImageOptions, options: TrainOptions, folder: Path, out: Path) -> Path:
+    _single(AUTOENCODER, options)
+    found, names = grey_images(given.images)
+    task = AutoencoderTask(AutoencoderRecipe(seed=options.seed), found, names=names)
+    return _small(task, options.schedule(rate=1e-3, warm=50, average=0.99), folder, out)
+
+
+def _small(task: MetricTask | AutoencoderTask, schedule: Schedule, folder: Path, out: Path) -> Path:
+    with watched() as watch:
+        network = run(task, schedule, folder, watch=watch)
+    with atomic(out) as temporary:
+        temporary.write_bytes(model_bytes(network, task.card(_numbers(folder))))
+    return _page(task, network, folder, out)
+
+
+def _single(what: str, options: TrainOptions) -> None:
+    if options.precision != "float32":
+        raise ValueError(f"training {what} takes float32 alone, not {options.precision}")
+
+
+IMAGES_ALONE = {STRUCTURAL: _structural, METRIC: _metric, AUTOENCODER: _autoencoder}
 
 
 def _predictor(
@@ -192,7 +238,7 @@ def _page(task: Task, network: Any, folder: Path, out: Path) -> Path:
     return write_training_report(task, network, curves, out.with_suffix(".html"))
 
 
-def _refused(options: StructuralOptions | PairOptions, what: str) -> None:
+def _refused(options: ImageOptions | PairOptions, what: str) -> None:
     """Options that have no meaning here are no silent wish."""
     given = [f.name for f in fields(options) if getattr(options, f.name) != f.default]
     if given:
