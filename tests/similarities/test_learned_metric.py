@@ -68,7 +68,7 @@ def test_every_engine_of_gradients_follows_it(optimiser):
     fixed, moving = contrasts(2, 101)
     matrix = np.eye(3)
     matrix[:-1, -1] = 1.5 * fixed.grid.spacing
-    away = Alignment(fixed, moving, Translation(matrix)).warped
+    away = Alignment(fixed, moving, Translation(matrix).requires_grad_(False)).warped
     found = optimise(
         fixed,
         Image(away.data, away.grid),
