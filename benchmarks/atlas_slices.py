@@ -44,7 +44,7 @@ def main() -> None:
     task = AtlasTask(known, tissues, AtlasRecipe(latent=16, omega=20.0))
     with tempfile.TemporaryDirectory() as folder:
         schedule = Schedule(steps=given.steps, rate=2e-3, average=0.95, validated=10**6, warm=20)
-        network = train(task, schedule, Path(folder), watch=lambda progress: None)
+        network = train(task, schedule, Path(folder), watch=lambda _: None)
     found, control = [], []
     for one in unseen:
         labels = fitted(network.atlas, one.image).labels
