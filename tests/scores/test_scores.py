@@ -311,6 +311,7 @@ class TestEvaluate:
             "surface",
             "landmarks",
             "inverse",
+            "uncertainty",
         ]
 
     def test_labels_on_a_finer_grid(self):

@@ -9,10 +9,13 @@ from coincide.optimisers.loop import optimise
 from coincide.optimisers.optimise import Optimise
 from coincide.penalties.symmetric_jacobian import SymmetricJacobian
 from coincide.registration import Step
+from coincide.scores.evaluate import evaluate
+from coincide.space.image import Image
 from coincide.status import status
 from coincide.synthetic.deformations import smooth_displacement
 from coincide.synthetic.phantoms import textured
 from coincide.transforms.cycle import Cycle
+from coincide.transforms.linear import Affine
 from coincide.transforms.newton import Newton
 from coincide.transforms.siren import Siren
 from coincide.way import Found
@@ -46,6 +49,18 @@ def test_the_uncertainty_is_the_distance_by_which_one_is_moved():
     torch.testing.assert_close(cycle.uncertainty(points), torch.full((1, 200), 0.5).double())
     # and the consensus is midway
     torch.testing.assert_close(cycle(points), cycle.ahead(points) - off / 2)
+
+
+def test_the_uncertainty_is_a_score_also_behind_a_linear_map():
+    cycle = agreeing()
+    off = torch.tensor([0.3, 0.4, 0.0], dtype=torch.float64)
+    cycle.back.network.last.bias += cycle.back.axes(interior(GRID))[1] @ off
+    image = Image(torch.rand(1, 1, *GRID.shape), GRID)
+    moved = Affine(np.eye(4)).requires_grad_(False) @ cycle
+    for transform in (cycle, moved):
+        found = evaluate(Alignment(image, image, transform)).to_dict()["uncertainty"]
+        assert found == pytest.approx({"mean_mm": 0.5, "p95_mm": 0.5, "max_mm": 0.5}, abs=1e-3)
+    assert evaluate(Alignment(image, image, cycle.ahead)).uncertainty is None
 
 
 def test_the_consensus_is_midway_between_one_and_the_inverse_of_the_other():

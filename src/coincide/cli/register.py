@@ -246,6 +246,8 @@ def _said(result: Registration, scores: Mapping[str, Any]) -> str:
         parts.append(f"mean Dice {scores['overlap']['mean_dice']:.3f}")
     if scores["landmarks"]:
         parts.append(f"landmark error {scores['landmarks']['tre_mean_mm']:.2f} mm")
+    if scores["uncertainty"]:
+        parts.append(f"uncertainty {scores['uncertainty']['mean_mm']:.2f} mm")
     return f"{result.status}\n{', '.join(parts)}"
 
 

@@ -77,9 +77,9 @@ def figures(
         likeness: How alike the images were before and after.
         dice: Mean Dice before.
     """
-    overlap, surface, points, regularity, inverse = (
+    overlap, surface, points, regularity, inverse, doubt = (
         score.get(name) or {}
-        for name in ("overlap", "surface", "landmarks", "regularity", "inverse")
+        for name in ("overlap", "surface", "landmarks", "regularity", "inverse", "uncertainty")
     )
     labels = len(overlap.get("labels", {}))
     measured = len(surface.get("labels", {}))
@@ -106,6 +106,7 @@ def figures(
         ),
         Figure("Displacement", regularity.get("mean_displacement_mm"), "mm", "mean"),
         Figure("Inverse residual", inverse.get("inverse_residual_median_mm"), "mm", "median"),
+        Figure("Uncertainty", doubt.get("mean_mm"), "mm", "mean, between two networks"),
     ]
     found = [figure for figure in found if figure.value is not None]
     if result.seconds:

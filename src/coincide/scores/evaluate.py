@@ -17,6 +17,7 @@ from coincide.scores.numbering import differently_numbered
 from coincide.scores.overlap import OverlapScores, overlap
 from coincide.scores.regularity import Regularity, regularity
 from coincide.scores.surface import Surface, surface
+from coincide.scores.uncertainty import Uncertainty, uncertainty
 from coincide.space.image import Image
 from coincide.space.sampling import resample
 
@@ -31,6 +32,7 @@ class Scores:
         surface: HD95 and ASSD, where labels were given.
         landmarks: Target registration error, where landmarks were given.
         inverse: Inverse residual, where an inverse is known.
+        uncertainty: How far two networks disagree, where a `cycle` was fitted.
     """
 
     regularity: Regularity
@@ -38,6 +40,7 @@ class Scores:
     surface: Surface | None = None
     landmarks: LandmarkScores | None = None
     inverse: Consistency | None = None
+    uncertainty: Uncertainty | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain numbers with units in their names, ready for JSON."""
@@ -49,6 +52,7 @@ class Scores:
                 ("landmarks", self.landmarks),
                 ("regularity", self.regularity),
                 ("inverse", self.inverse),
+                ("uncertainty", self.uncertainty),
             )
         }
 
@@ -66,7 +70,8 @@ def evaluate(
     """Scores of one registered pair.
 
     Regularity is always measured, within the fixed mask where there is one. Labels bring overlap
-    and surface distances, landmarks the target registration error, and an inverse its residual.
+    and surface distances, landmarks the target registration error, an inverse its residual, and a `cycle` its
+    uncertainty.
     Labels and landmarks that are not given here are those that were given to `register`.
     `warnings.warn` says where labels seem to be numbered differently, or the registration moved
     landmarks apart.
@@ -128,7 +133,8 @@ def evaluate(
             _tell_apart(points, moving.grid.finest)
         if inverse is not None:
             back = consistency(transform, inverse, fixed, moving)
-    return Scores(regular, overlaps, surfaces, points, back)
+        doubt = uncertainty(transform, fixed)
+    return Scores(regular, overlaps, surfaces, points, back, doubt)
 
 
 def _tell_numbering(found: dict[int, int]) -> None:
