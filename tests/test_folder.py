@@ -322,7 +322,8 @@ def test_a_still_shows_both_rows_of_three_planes():
 
     from PIL import Image as Picture
 
-    from coincide.still import HEIGHT, still
+    from coincide.report.planes import HEIGHT
+    from coincide.still import still
 
     image = textured((24, 30, 20), spacing=(1.0, 1.2, 2.0), seed=1).image
     shift = smooth_displacement(image.grid, peak=6, sigma=8, seed=1).requires_grad_(False)

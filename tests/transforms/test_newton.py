@@ -33,13 +33,13 @@ def test_errors_are_squared_from_step_to_step():
     transform, points = bent(), interior(GRID)
     truth = Newton(transform)(points)
     errors = []
-    for steps in (0, 1, 2, 3):
+    for steps in (0, 1, 2):
         with torch.no_grad():
             found = Newton(transform, steps).solved(points, truth + 2.0)
         errors.append(float((found - truth).norm(dim=-1).mean().log()))
-    orders = [b / a for a, b in pairwise(b - a for a, b in pairwise(errors))]
-    assert errors[3] > np.log(1e-12)  # above what rounding leaves
-    assert min(orders) > 1.8
+    first, second = (b - a for a, b in pairwise(errors))
+    assert errors[2] > np.log(1e-12)  # above what rounding leaves
+    assert second / first > 1.8
 
 
 def test_one_step_is_the_taylor_expansion_of_first_order():

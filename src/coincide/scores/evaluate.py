@@ -70,8 +70,8 @@ def evaluate(
     """Scores of one registered pair.
 
     Regularity is always measured, within the fixed mask where there is one. Labels bring overlap
-    and surface distances, landmarks the target registration error, an inverse its residual, and a `cycle` its
-    uncertainty.
+    and surface distances, landmarks the target registration error, an inverse its residual, and a
+    `cycle` its uncertainty.
     Labels and landmarks that are not given here are those that were given to `register`.
     `warnings.warn` says where labels seem to be numbered differently, or the registration moved
     landmarks apart.

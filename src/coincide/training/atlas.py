@@ -12,8 +12,10 @@ from coincide.networks.atlas import ImplicitAtlas
 from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.training.loop import Task
+from coincide.training.report import row_of_slices
 
 TISSUE, PRIOR = 0.1, 1e-3  # weights of the cross entropy and of the length of persons
+SHOWN = 4  # people in the report
 STARTS = (0.2, 0.5, 0.8)  # ages from which a person is looked for
 
 
@@ -138,6 +140,22 @@ class AtlasTask(Task):
         ]
         ages = [abs(one.age - p.age) for one, p in zip(found, self.held, strict=True)]
         return {"dice": float(np.mean(dice)), "age error": float(np.mean(ages))}
+
+    def pictures(self, network: nn.Module) -> tuple[str, list[np.ndarray]]:
+        """People that it has not seen, as they are and as the atlas shows them."""
+        assert isinstance(network, KnownPeople)
+        rows = []
+        for person in self.held[:SHOWN]:
+            found = fitted(network.atlas, person.image)
+            top = float(person.image.data.max())
+            grey = [image.data[0] / max(top, 1e-6) for image in (person.image, found.image)]
+            tissues = [one.data[0] / self.tissues for one in (person.labels, found.labels)]
+            rows.append(row_of_slices([*grey, *tissues]))
+        return (
+            "From left to right: a person held out, what the atlas shows of them, their tissues, "
+            "and those of the atlas.",
+            rows,
+        )
 
 
 @dataclass(frozen=True, eq=False)

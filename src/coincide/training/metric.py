@@ -128,8 +128,8 @@ class MetricTask(Task):
         """What the network says of a pair at growing shifts, as bars."""
         told = (
             "Each row shows two contrasts and, as bars, how well the network takes them to agree "
-            f"while the second is shifted by {-REACH} to {REACH} voxels; the middle bar should be "
-            "the highest."
+            f"while the second is shifted by up to {REACH} voxels either way; the middle bar "
+            "should be the highest."
         )
         rows = []
         for number in range(SHOWN):
@@ -182,7 +182,9 @@ class MetricTask(Task):
 
 @torch.no_grad()
 def shift_response(network: nn.Module, pair: Tensor) -> Tensor:
-    """Mean output while the second image is shifted along its first axis, (2 REACH + 1,).
+    """Mean output while the second image is shifted along its first axis, (2 R + 1,).
+
+    R is 8 voxels, or what an image that is not much longer than a patch leaves.
 
     Args:
         network: Two channels to one.
@@ -190,11 +192,12 @@ def shift_response(network: nn.Module, pair: Tensor) -> Tensor:
     """
     kind = next(network.parameters())
     n = pair.shape[1]
-    one = pair[:1].narrow(1, REACH, n - 2 * REACH)
+    reach = min(REACH, (n - SIDE) // 2)
+    one = pair[:1].narrow(1, reach, n - 2 * reach)
     return torch.stack(
         [
-            network(torch.cat([one, pair[1:].narrow(1, by, n - 2 * REACH)])[None].to(kind)).mean()
-            for by in range(2 * REACH + 1)
+            network(torch.cat([one, pair[1:].narrow(1, by, n - 2 * reach)])[None].to(kind)).mean()
+            for by in range(2 * reach + 1)
         ]
     ).cpu()
 

@@ -53,7 +53,8 @@ class BSpline(Transform):
 
     def control_points(self) -> ControlPoints:
         """What follows from the control points, as functions of them."""
-        return ControlPoints(self.coefficients, self._placed())
+        grid = self._placed()
+        return ControlPoints(self.coefficients, grid)
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm, evaluated exactly."""
