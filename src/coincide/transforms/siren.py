@@ -17,7 +17,7 @@ from coincide.transforms.newton import Newton
 from coincide.transforms.read_out import exactly, read_out
 from coincide.transforms.transform import Transform
 
-WRITTEN = 256  # voxels along the longest axis of the field that stands in for it where one must
+WRITTEN = 128  # voxels along the longest axis of the field that stands in for it where one must
 
 
 @named("siren")
@@ -80,7 +80,7 @@ class Siren(Transform):
 
     @property
     def field_grid(self) -> Grid | None:
-        """Where it is sampled for who cannot hold a network: 256 voxels along the longest axis."""
+        """Where it is sampled for who cannot hold a network: 128 voxels along the longest axis."""
         if self.grid is None:
             return None
         size = float(self.grid.extent.max()) / WRITTEN
