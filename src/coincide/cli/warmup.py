@@ -23,12 +23,13 @@ from coincide.cli.register import RegisterOptions, register
 from coincide.files.points import write_points
 from coincide.files.write import write_image
 from coincide.kernels.compile import cached
-from coincide.presets.preset import PRESETS
+from coincide.presets.preset import PRESETS, Preset
 from coincide.synthetic.contrasts import remap
 from coincide.synthetic.deformations import smooth_displacement
 from coincide.synthetic.phantoms import textured
 
 SHAPES = ((48, 44), (34, 36, 32))
+ENOUGH = 10  # steps on a level, after which all that it calls has been called
 # beside the presets, what people ask for most: ways, objective, steps
 CHOICES = {
     "convex": ("affine >> convex(spacing=12, reach=12, step=6) >> displacement", None, None),
@@ -77,6 +78,11 @@ def warmup() -> None:
     print(f"compiled {kept - before} loops in {took:.0f} s; {kept} are kept in {_common(folders)}")
 
 
+def _few(preset: Preset) -> str | None:
+    """Steps of its levels, none more than is enough."""
+    return ",".join(str(min(level.steps, ENOUGH)) for level in preset.levels) or None
+
+
 def _common(folders: list[Path]) -> Path:
     """The folder that holds them all; Numba keeps them together."""
     return Path(os.path.commonpath(folders))
@@ -110,6 +116,8 @@ def _runs(shape: tuple[int, ...], place: Path) -> Iterator[tuple[str, RegisterOp
 
     which = f"{len(shape)}-D "
     for name, preset in PRESETS.items():
+        if name == "cycle":  # calls the loops of idir, twice, and takes long about its inverse
+            continue
         if not any(level.objective for level in preset.levels):  # then the contrast decides
             yield (
                 which + f"{name}, one contrast",
@@ -119,6 +127,7 @@ def _runs(shape: tuple[int, ...], place: Path) -> Iterator[tuple[str, RegisterOp
             which + name,
             RegisterOptions(
                 *(files["fixed"], files["other"], out(), name),
+                steps=_few(preset),
                 fixed_labels=files["labels"],
                 moving_labels=files["labels"],
                 fixed_points=marked,

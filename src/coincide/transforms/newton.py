@@ -92,9 +92,11 @@ class Newton(Transform):
         missed = points - self.transform(found)
         # a map of several pairs gives an answer for each
         found, points = (t.expand_as(missed).clone() for t in (found, points))
+        # a point that no part of a step brings nearer is given up, as where there is no answer
+        hopeful = torch.ones_like(missed[..., 0], dtype=torch.bool)
         for _ in range(self.steps):
             length = missed.norm(dim=-1)
-            waiting = length > CLOSE
+            waiting = hopeful & (length > CLOSE)
             if not bool(waiting.any()):
                 break
             step = _limited(_solved(jacobian_at(self.transform, found), missed), missed)
@@ -108,6 +110,7 @@ class Newton(Transform):
                 if not bool(waiting.any()):
                     break
                 step = step / 2
+            hopeful = hopeful & ~waiting
         return found
 
 
