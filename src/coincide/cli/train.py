@@ -23,7 +23,7 @@ from coincide.training.loop import train as run
 from coincide.training.metric import MetricRecipe, MetricTask
 from coincide.training.pairs import PairsRecipe, PairsTask
 from coincide.training.report import write_training_report
-from coincide.training.structural import Recipe, StructuralTask, write_structural
+from coincide.training.structural import Recipe, StructuralTask
 from coincide.training.subjects import read_subjects
 
 STRUCTURAL, METRIC, AUTOENCODER = "structural", "metric", "autoencoder"
@@ -159,11 +159,7 @@ def _structural(given: ImageOptions, options: TrainOptions, folder: Path, out: P
     found, names = grey_images(given.images)
     recipe = Recipe(seed=options.seed, precision=options.precision)
     task = StructuralTask(recipe, found, names=names)
-    schedule = options.schedule(rate=7e-4, warm=100)
-    with watched() as watch:
-        network = run(task, schedule, folder, watch=watch)
-    write_structural(network, task, _numbers(folder), out)
-    return _page(task, network, folder, out)
+    return _written(task, options.schedule(rate=7e-4, warm=100), folder, out)
 
 
 def _metric(given: ImageOptions, options: TrainOptions, folder: Path, out: Path) -> Path:
@@ -172,17 +168,19 @@ def _metric(given: ImageOptions, options: TrainOptions, folder: Path, out: Path)
     task = MetricTask(MetricRecipe(seed=options.seed), found, names=names)
     # patches differ less than whole images do, so the last hundred steps are average enough
     schedule = options.schedule(rate=3e-3, warm=30, average=0.99)
-    return _small(task, schedule, folder, out)
+    return _written(task, schedule, folder, out)
 
 
 def _autoencoder(given: ImageOptions, options: TrainOptions, folder: Path, out: Path) -> Path:
     _single(AUTOENCODER, options)
     found, names = grey_images(given.images)
     task = AutoencoderTask(AutoencoderRecipe(seed=options.seed), found, names=names)
-    return _small(task, options.schedule(rate=1e-3, warm=50, average=0.99), folder, out)
+    return _written(task, options.schedule(rate=1e-3, warm=50, average=0.99), folder, out)
 
 
-def _small(task: MetricTask | AutoencoderTask, schedule: Schedule, folder: Path, out: Path) -> Path:
+def _written(
+    task: StructuralTask | MetricTask | AutoencoderTask, schedule: Schedule, folder: Path, out: Path
+) -> Path:
     with watched() as watch:
         network = run(task, schedule, folder, watch=watch)
     with atomic(out) as temporary:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from coincide.files.atomic import atomic
 from coincide.kernels.smooth import gaussian
-from coincide.networks.model_file import model_bytes
 from coincide.networks.structural import Structural, sampled
 from coincide.report.components import components
 from coincide.synthetic.noise import whole
@@ -91,6 +88,16 @@ class StructuralTask(Task):
         self.network = Structural(features=recipe.features)
         self.settings = {"generator": GENERATOR, **asdict(recipe), "images": sorted(names)}
         self._scene: tuple[int, Tensor, bool] | None = None
+
+    def card(self, numbers: Mapping[str, Any]) -> dict[str, Any]:
+        """What the weights are, and what they were made from."""
+        return {
+            "network": "structural",
+            "arguments": {"features": self.recipe.features},
+            "sigma": self.recipe.sigma,
+            "data": dict(self.settings),
+            **numbers,
+        }
 
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         """Cross entropy of telling every place apart, both ways."""
@@ -224,19 +231,3 @@ def _crop(image: Tensor, side: int, random: torch.Generator) -> Tensor:
     axes = [torch.arange(side, dtype=torch.float32) for _ in range(3)]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, 2) + starts
     return sampled(image[None, None].float(), points[None])[0, :, 0].view(side, side, side)
-
-
-def write_structural(
-    network: nn.Module, task: StructuralTask, card: Mapping[str, Any], path: Path
-) -> None:
-    """Write the weights with what they are and were trained on, as numbers of 16 bits."""
-    recipe = task.recipe
-    whole_card = {
-        "network": "structural",
-        "arguments": {"features": recipe.features},
-        "sigma": recipe.sigma,
-        "data": task.settings,
-        **card,
-    }
-    with atomic(path) as temporary:
-        temporary.write_bytes(model_bytes(network, whole_card))

@@ -12,7 +12,7 @@ from coincide.space.image import Image
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, jacobian_at
 from coincide.transforms.newton import Newton
-from coincide.transforms.read_out import exactly, read_out
+from coincide.transforms.read_out import read_out, read_out_of
 from coincide.transforms.siren import Siren
 from coincide.transforms.transform import Transform
 
@@ -98,16 +98,7 @@ class Cycle(Transform):
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
         self._placed()
-        device = next(self.parameters()).device
-
-        def shift(points: Points) -> Points:
-            there = points.to(device).double()
-            return self(there) - there
-
-        trained = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
-        return (
-            exactly(shift, grid, inner) if trained or inner is not None else read_out(shift, grid)
-        )
+        return read_out_of(self, lambda points: self(points.double()) - points, grid, inner)
 
     def inverse(self) -> Newton:
         """The map back, point by point, by Newton's iteration."""

@@ -6,7 +6,7 @@ from torch import Tensor
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, jacobian_at
-from coincide.transforms.read_out import exactly, read_out
+from coincide.transforms.read_out import read_out_of
 from coincide.transforms.transform import Transform
 
 STEPS = 30  # at most; a smooth map takes 3 to 5
@@ -71,14 +71,7 @@ class Newton(Transform):
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
-        device = next((p.device for p in self.transform.parameters()), torch.device("cpu"))
-
-        def shift(points: Points) -> Points:
-            there = points.to(device).double()
-            return self(there) - there
-
-        free = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
-        return exactly(shift, grid, inner) if free or inner is not None else read_out(shift, grid)
+        return read_out_of(self, lambda points: self(points.double()) - points, grid, inner)
 
     def inverse(self) -> Transform:
         """The transform itself."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
@@ -16,6 +16,30 @@ COARSEST = 8  # voxels between two nodes of the lattice at first
 CLOSE = 0.005  # largest miss of the lattice at the points where it is tried, mm
 TRIED = 2000  # points
 MARGIN = 6  # nodes beyond the grid, after which the border has no say (0.27⁶ of it is left)
+
+
+def read_out_of(
+    transform: nn.Module, shift: Callable[[Points], Points], grid: Grid, inner: Field | None
+) -> Field:
+    """How far the voxels of a grid go by a transform without a grid of its own, (B, D, *S), mm.
+
+    Exact and with its gradient where one is wanted or a displacement was made before, else as
+    `read_out` does.
+
+    Args:
+        transform: Whose parameters tell the device, and whether a gradient is wanted.
+        shift: Its displacement, from points (B, P, D) in mm to how far they go.
+        grid: Where.
+        inner: Displacement already applied, (B, D, *S), mm; None: zero.
+    """
+    held = list(transform.parameters())
+    device = held[0].device if held else torch.device("cpu")
+
+    def there(points: Points) -> Points:
+        return shift(points.to(device))
+
+    trained = torch.is_grad_enabled() and any(one.requires_grad for one in held)
+    return exactly(there, grid, inner) if trained or inner is not None else read_out(there, grid)
 
 
 def exactly(shift: Callable[[Points], Points], grid: Grid, inner: Field | None = None) -> Field:

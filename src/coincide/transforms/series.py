@@ -8,7 +8,7 @@ from coincide.registry import positive
 from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, Points
 from coincide.transforms.newton import Newton
-from coincide.transforms.read_out import exactly, read_out
+from coincide.transforms.read_out import read_out_of
 from coincide.transforms.transform import Transform
 
 
@@ -104,15 +104,7 @@ class Moment(Transform):
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
-        device = self.series.network.last.weight.device
-
-        def shift(points: Points) -> Points:
-            return self.series.shift(points.to(device), self.time)
-
-        trained = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
-        if trained or inner is not None:
-            return exactly(shift, grid, inner)
-        return read_out(shift, grid)
+        return read_out_of(self, lambda points: self.series.shift(points, self.time), grid, inner)
 
     def inverse(self) -> Newton:
         """The map back, point by point, by Newton's iteration."""

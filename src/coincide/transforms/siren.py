@@ -14,7 +14,7 @@ from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, jacobian_at
 from coincide.transforms.design import Design, design
 from coincide.transforms.newton import Newton
-from coincide.transforms.read_out import exactly, read_out
+from coincide.transforms.read_out import read_out_of
 from coincide.transforms.transform import Transform
 
 WRITTEN = 128  # voxels along the longest axis of the field that stands in for it where one must
@@ -119,15 +119,7 @@ class Siren(Transform):
         Without a gradient a large grid is read out on a lattice, right to 0.005 mm.
         """
         self._placed()
-        device = next(self.parameters()).device
-
-        def shift(points: Points) -> Points:
-            return self.shift(points.to(device))
-
-        trained = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
-        return (
-            exactly(shift, grid, inner) if trained or inner is not None else read_out(shift, grid)
-        )
+        return read_out_of(self, self.shift, grid, inner)
 
     def inverse(self) -> Newton:
         """The map back, point by point, by Newton's iteration."""

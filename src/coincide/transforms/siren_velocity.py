@@ -9,7 +9,7 @@ from coincide.registry import named, positive
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
 from coincide.transforms.parameter import frozen_like
-from coincide.transforms.read_out import exactly, read_out
+from coincide.transforms.read_out import read_out_of
 from coincide.transforms.siren import Siren
 from coincide.transforms.transform import Transform
 
@@ -83,15 +83,7 @@ class SirenVelocity(Transform):
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
         self._placed()
-        device = self.velocity.network.last.weight.device
-
-        def shift(points: Points) -> Points:
-            return self.shift(points.to(device))
-
-        trained = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
-        if trained or inner is not None:
-            return exactly(shift, grid, inner)
-        return read_out(shift, grid)
+        return read_out_of(self, self.shift, grid, inner)
 
     def inverse(self) -> "SirenVelocity":
         """The flow backwards in time."""
