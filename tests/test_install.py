@@ -156,7 +156,7 @@ from pathlib import Path
 
 import coincide as co
 from coincide.cli.main import main
-from coincide.kernels.compile import LOOPS, cached
+from coincide.kernels.compile import LOOPS
 from coincide.synthetic.contrasts import remap
 from coincide.synthetic.phantoms import textured
 
@@ -167,7 +167,7 @@ def compiled():
 
 
 main(["warmup"])
-warm, (count, _) = compiled(), cached()
+warm = compiled()
 with tempfile.TemporaryDirectory() as place:
     for shape in ((61, 50), (40, 44, 37)):
         names = [str(Path(place, f"{which}{len(shape)}.nii.gz")) for which in ("fixed", "moving")]
@@ -178,22 +178,20 @@ with tempfile.TemporaryDirectory() as place:
         for preset in ("auto", "brain-mr", "abdomen", "small"):
             main(["register", *names, "--preset", preset, "--out", place + "/" + preset + name[-8]])
 print(sorted(compiled() - warm))
-print(len(warm), cached()[0] - count)
+print(len(warm))
 """
 
 
 @pytest.mark.slow
 def test_after_a_warmup_registrations_compile_nothing(tmp_path):
-    """Asked of each loop, as another test may have left its machine code on the disk."""
+    """Asked of each loop of this process, as the files on disk are those of other tests too."""
     done = subprocess.run(
         [sys.executable, "-c", WARM], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    *_, new, counts = done.stdout.splitlines()
+    *_, new, warm = done.stdout.splitlines()
     assert new == "[]"
-    warm, more = map(int, counts.split())
-    assert warm > 20
-    assert more == 0
+    assert int(warm) > 20
     assert "compiled " in done.stdout
     assert " are kept in " in done.stdout
     assert "compiling for 3-D brain-mr" in done.stderr
