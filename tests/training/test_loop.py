@@ -1,6 +1,8 @@
 """The loop: it learns, and goes on to the bit where it was stopped."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -77,7 +79,7 @@ def test_a_time_limit_becomes_a_number_of_steps(tmp_path):
 
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path, monkeypatch):
     task = StructuralTask(SMALL)
-    monkeypatch.setattr(task, "loss", lambda *_: (torch.tensor(torch.nan), {}))
+    monkeypatch.setattr(task, "loss", lambda *_: (torch.tensor(torch.nan, requires_grad=True), {}))
     with pytest.raises(FloatingPointError, match="train at a smaller rate"):
         train(task, QUICK, tmp_path)
 
@@ -91,6 +93,84 @@ def test_it_ends_where_validations_bring_nothing_more(tmp_path, monkeypatch):
     # it had ended, and is not gone on with
     train(StructuralTask(SMALL), schedule, tmp_path, watch=said.append)
     assert said[-1].step == 8
+
+
+LINE = """
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from coincide.training.loop import Schedule, Task, train
+
+
+class Line(Task):
+    # a slope, learned from other places in each step
+
+    settings = {}
+    score = "near"
+
+    def __init__(self, drawn=1):
+        torch.manual_seed(0)
+        self.network, self.drawn, self.asked = nn.Linear(1, 1), drawn, []
+
+    def loss(self, network, step):
+        self.asked.append(step)
+        steps = range(step * self.drawn, (step + 1) * self.drawn)
+        places = torch.tensor([[torch.sin(torch.tensor(7.0 * s))] for s in steps])
+        return ((network(places) - 3 * places + 1) ** 2).mean(), {}
+
+    def validate(self, network):
+        return {"near": -float((network.weight - 3).abs())}
+
+    def pictures(self, network):
+        return "", []
+
+
+if __name__ == "__main__":
+    task = Line()
+    schedule = Schedule(steps=30, rate=0.05, warm=1, validated=10, devices=2)
+    network = train(task, schedule, Path(sys.argv[1]), watch=lambda _: None)
+    print(task.leads, task.total, task.asked[:3], float(network.weight), float(network.bias))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does_on_what_both_see(tmp_path):
+    pytest.importorskip("lightning_fabric")
+    script = tmp_path / "line.py"
+    script.write_text(LINE)
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "two")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    told = sorted(line for line in done.stdout.splitlines() if line.startswith(("True", "False")))
+    numbers = [line.rpartition("] ")[2] for line in told]
+    assert told[0].startswith("False 60 [1, 3, 5]")
+    assert told[1].startswith("True 60 [0, 2, 4]")
+    assert numbers[0] == numbers[1]
+    assert len(read_curves(tmp_path / "two" / CURVES)) == 30
+
+    space: dict = {"__name__": "line"}
+    exec(LINE, space)
+    alone = Schedule(steps=30, rate=0.05, warm=1, validated=10)
+    one = train(space["Line"](2), alone, tmp_path / "one", watch=lambda _: None)
+    assert [float(n) for n in numbers[0].split()] == pytest.approx(
+        [float(one.weight), float(one.bias)], abs=1e-6
+    )
+
+
+def test_several_devices_are_asked_for_in_words_that_say_what_is_missing(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="1 device or more, not 0"):
+        Schedule(devices=0)
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(ValueError, match=r"pip install 'coincide\[training\]'"):
+        train(StructuralTask(SMALL), Schedule(steps=2, devices=2), tmp_path)
 
 
 @pytest.mark.slow

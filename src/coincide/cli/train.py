@@ -1,5 +1,6 @@
 """coincide train."""
 
+import sys
 import time
 from dataclasses import dataclass, fields
 from datetime import date
@@ -7,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from torch import nn
 from tyro.conf import Positional, arg
 
 from coincide.cli.train_progress import watched
@@ -41,6 +43,8 @@ class TrainOptions:
             predictor, 3e-3 for a metric.
         precision: Numbers of the network: bfloat16 is faster where the processor knows it.
         device: cpu or cuda.
+        devices: How many of them, each with a process of its own, whose gradients are averaged;
+            more than one takes lightning-fabric.
         patience: Validations, one every 500 steps, without a better score of what is held out (Dice
             of labels, else similarity; places found again) after which it ends; 0: it goes on.
     """
@@ -51,6 +55,7 @@ class TrainOptions:
     rate: float = 0.0
     precision: Precision = "float32"
     device: str = "cpu"
+    devices: int = 1
     patience: int = 0
 
     def schedule(self, rate: float, warm: int, average: float = Schedule.average) -> Schedule:
@@ -64,6 +69,7 @@ class TrainOptions:
             validated=500,
             patience=self.patience,
             device=self.device,
+            devices=self.devices,
         )
 
 
@@ -181,11 +187,18 @@ def _autoencoder(given: ImageOptions, options: TrainOptions, folder: Path, out: 
 def _written(
     task: StructuralTask | MetricTask | AutoencoderTask, schedule: Schedule, folder: Path, out: Path
 ) -> Path:
-    with watched() as watch:
-        network = run(task, schedule, folder, watch=watch)
+    network = _trained(task, schedule, folder)
     with atomic(out) as temporary:
         temporary.write_bytes(model_bytes(network, task.card(_numbers(folder))))
     return _page(task, network, folder, out)
+
+
+def _trained(task: Task, schedule: Schedule, folder: Path) -> nn.Module:
+    with watched() as watch:
+        network = run(task, schedule, folder, watch=watch)
+    if not task.leads:  # the first process writes the weights
+        sys.exit(0)
+    return network
 
 
 def _single(what: str, options: TrainOptions) -> None:
@@ -213,8 +226,7 @@ def _predictor(
     if not cases.held:
         print("note: no image is held out, so the numbers flatter; give more images")
     schedule = options.schedule(rate=2e-3, warm=50)
-    with watched() as watch:
-        network = run(task, schedule, folder, watch=watch)
+    network = _trained(task, schedule, folder)
     assert isinstance(network, type(task.network))
     save_model(network, task.card(_numbers(folder)), out)
     return _page(task, network, folder, out)

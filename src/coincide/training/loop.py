@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from coincide.files.atomic import atomic
+from coincide.training.team import assembled
 
 CHECKPOINT, CURVES = "checkpoint.pt", "curves.csv"
 SAVED = 120.0  # seconds between checkpoints
@@ -29,7 +30,8 @@ class Task(ABC):
     network: nn.Module
     settings: Mapping[str, Any]  # plain values; another task of the same settings is the same
     score: str = ""  # the number of a validation that shall rise; empty: none says it all
-    total: int = 0  # steps that there will be, as far as the loop has said; 0: not known yet
+    total: int = 0  # losses that will be asked for, as far as the loop has said; 0: not known yet
+    leads: bool = True  # whether this process writes what there is to write
 
     @abstractmethod
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -58,6 +60,7 @@ class Schedule:
         validated: Steps between validations.
         patience: Validations without a better score after which it ends; 0: it goes on.
         device: A torch device.
+        devices: Processes with a device each, whose gradients are averaged.
     """
 
     steps: int = 20_000
@@ -69,10 +72,13 @@ class Schedule:
     validated: int = 1000
     patience: int = 0
     device: str = "cpu"
+    devices: int = 1
 
     def __post_init__(self):
         if self.steps < 1 and self.minutes <= 0:
             raise ValueError("say how long to train: steps=20000, or minutes=30")
+        if self.devices < 1:
+            raise ValueError(f"it is trained on 1 device or more, not {self.devices}")
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step."""
@@ -111,7 +117,9 @@ def train(
     """Train, or go on training: a folder that holds a checkpoint is gone on from.
 
     The folder holds `checkpoint.pt`, written every two minutes and at the end, and `curves.csv`.
-    The same seed gives the same weights on the same machine, however often it was stopped.
+    The same seed gives the same weights on the same machine, however often it was stopped. On
+    several devices each process draws what it sees by itself, and only the first validates and
+    writes; a step then counts for as many.
 
     Args:
         task: What is trained.
@@ -127,7 +135,9 @@ def train(
         FloatingPointError: if the loss becomes infinite or not a number.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    network = task.network.to(schedule.device).train()
+    team = assembled(schedule.device, schedule.devices)
+    task.leads = team.rank == 0
+    network = task.network.to(team.device).train()
     averaged = deepcopy(network).requires_grad_(False)
     rule = torch.optim.Adam(network.parameters(), lr=schedule.rate, betas=(0.9, 0.99))
     start, schedule, best = _resumed(task, schedule, folder, (network, averaged, rule))
@@ -137,17 +147,18 @@ def train(
     last = _stale(schedule, step, best)
     while not last and (schedule.steps == 0 or step < schedule.steps):
         if schedule.steps == 0 and step - start == TRIED:
-            schedule = _counted(schedule, (time.monotonic() - begin) / TRIED)
-        task.total = schedule.steps
+            schedule = _counted(schedule, team.told((time.monotonic() - begin) / TRIED))
+        task.total = schedule.steps * team.size
         for group in rule.param_groups:
             group["lr"] = schedule.rate_at(step)
-        loss, numbers = task.loss(network, step)
-        if not bool(loss.isfinite()):
-            raise FloatingPointError(
-                f"the loss became {float(loss)} at step {step}; train at a smaller rate"
-            )
         rule.zero_grad(set_to_none=True)
+        loss, numbers = task.loss(network, step * team.size + team.rank)
         loss.backward()
+        numbers = {"loss": float(team.mean(network, loss)), **numbers}
+        if not math.isfinite(numbers["loss"]):
+            raise FloatingPointError(
+                f"the loss became {numbers['loss']} at step {step}; train at a smaller rate"
+            )
         nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
         rule.step()
         step += 1
@@ -155,18 +166,16 @@ def train(
         last = step == schedule.steps
         validated = step % schedule.validated == 0 or last
         if validated:
-            numbers = numbers | task.validate(averaged.eval())
-            if task.score in numbers and numbers[task.score] > best[0]:
+            numbers |= task.validate(averaged.eval()) if task.leads else {}
+            if numbers.get(task.score, -math.inf) > best[0]:
                 best = (numbers[task.score], step)
-            last = last or _stale(schedule, step, best)
+            last = bool(team.told(last or _stale(schedule, step, best)))
+        if not task.leads:
+            continue
         seconds = time.monotonic() - begin
         left = seconds / (step - start) * ((schedule.steps or step) - step)
-        curves.add(step, {"loss": float(loss.detach()), **numbers})
-        watch(
-            Progress(
-                step, schedule.steps, {"loss": float(loss.detach()), **numbers}, left, validated
-            )
-        )
+        curves.add(step, numbers)
+        watch(Progress(step, schedule.steps, numbers, left, validated))
         if last or (time.monotonic() - saved > SAVED and schedule.steps):
             _save(task, schedule, folder, (network, averaged, rule), step, best)
             curves.flush()
@@ -207,7 +216,7 @@ def _resumed(
     path = folder / CHECKPOINT
     if not path.exists():
         return 0, schedule, (-math.inf, 0)
-    state = torch.load(path, map_location=schedule.device, weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
     if state["described"] != _described(task, schedule):
         raise ValueError(
             f"{folder} holds another training, {state['described']}; give another folder, or "
