@@ -88,22 +88,28 @@ class Newton(Transform):
         # a point that no part of a step brings nearer is given up, as where there is no answer
         hopeful = torch.ones_like(missed[..., 0], dtype=torch.bool)
         for _ in range(self.steps):
-            length = missed.norm(dim=-1)
-            waiting = hopeful & (length > CLOSE)
-            if not bool(waiting.any()):
+            waiting = hopeful & (missed.norm(dim=-1) > CLOSE)
+            # most have arrived after a few steps, and only the rest is worth another look
+            rest = waiting.any(0).nonzero()[:, 0]
+            if not len(rest):
                 break
-            step = _limited(_solved(jacobian_at(self.transform, found), missed), missed)
+            step = _limited(
+                _solved(jacobian_at(self.transform, found[:, rest]), missed[:, rest]),
+                missed[:, rest],
+            )
             for _ in range(HALVINGS):
-                there = torch.where(waiting[..., None], found + step, found)
-                left = points - self.transform(there)
-                nearer = left.norm(dim=-1) < length
-                moved = (waiting & nearer)[..., None]
-                found, missed = torch.where(moved, there, found), torch.where(moved, left, missed)
-                waiting = waiting & ~nearer
-                if not bool(waiting.any()):
+                start, at_start, still = found[:, rest], missed[:, rest], waiting[:, rest]
+                there = torch.where(still[..., None], start + step, start)
+                left = points[:, rest] - self.transform(there)
+                nearer = still & (left.norm(dim=-1) < at_start.norm(dim=-1))
+                found[:, rest] = torch.where(nearer[..., None], there, start)
+                missed[:, rest] = torch.where(nearer[..., None], left, at_start)
+                waiting[:, rest] = still & ~nearer
+                kept = waiting[:, rest].any(0)
+                rest, step = rest[kept], step[:, kept] / 2
+                if not len(rest):
                     break
-                step = step / 2
-            hopeful = hopeful & ~waiting
+            hopeful &= ~waiting
         return found
 
 
