@@ -123,7 +123,10 @@ def arguments_of(transform: Transform) -> dict[str, Any]:
     state = {key.rsplit(".", 1)[-1] for key in transform.state_dict()}
     arguments = {}
     for argument, rule in signature(type(transform)).parameters.items():
-        if argument in state or rule.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+        if rule.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+            continue
+        # a number may be called as a tensor of some layer is
+        if argument in state and not isinstance(getattr(transform, argument, None), int | float):
             continue
         if not hasattr(transform, argument):
             raise ValueError(

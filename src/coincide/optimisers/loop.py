@@ -16,6 +16,7 @@ from coincide.registry import build
 from coincide.space.image import Image
 from coincide.space.pyramid import at
 from coincide.transforms.batch import joined, one_of
+from coincide.transforms.siren_conditional import conditional
 from coincide.transforms.transform import Transform
 from coincide.way import Watch
 
@@ -130,6 +131,11 @@ def _optimised(
             if term.pyramid:
                 problem.prepared[term] = finest.on(term, grid, other.grid)
         problem.free()  # refuses a transform that cannot be moved
+        if conditional(moved) and not level.optimiser.slides:
+            raise ValueError(
+                f"{level.optimiser} knows one weight of the penalties, and siren_conditional is "
+                "fitted for all; use sampled, or a siren"
+            )
         run = level.optimiser.start(problem)
         costs: list[float] = []
         for count in range(level.steps):

@@ -91,9 +91,13 @@ class Run(ABC):
 
 
 class Optimiser(ABC):
-    """A rule for making steps; a frozen dataclass of numbers."""
+    """A rule for making steps; a frozen dataclass of numbers.
+
+    `slides` says that it draws the weight of the penalties for a `siren_conditional`.
+    """
 
     name: ClassVar[str]
+    slides: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return written(self)
