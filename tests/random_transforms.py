@@ -17,7 +17,7 @@ SHAPES = {2: (25, 27), 3: (17, 18, 16)}
 MARGIN = 4  # voxels between what is asked and the border of what is known
 NAMES = [*parts(Transform), NAME]
 # whose parameters are not a vector each
-NETWORKS = (NAME, "siren", "siren_conditional", "cycle", "siren_velocity", "sinr", "tube")
+NETWORKS = (NAME, "siren", "siren_conditional", "siren_velocity", "cycle", "dual", "sinr", "tube")
 
 
 def plain(name: str) -> Transform:
