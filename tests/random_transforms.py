@@ -47,7 +47,7 @@ def randomised(name: str, grid: Grid, *, seed=0, size=1.0) -> Transform:
     return transform.requires_grad_(False)
 
 
-def woken(transform: Transform, *, seed=0, size=1.0) -> Transform:
+def woken(transform, *, seed=0, size=1.0):
     """Random weights of the last layers of networks, so that points move by about `size` mm."""
     generator = torch.Generator().manual_seed(seed)
     for network in (m for m in transform.modules() if isinstance(m, Coordinates)):
