@@ -69,7 +69,7 @@ def read_h5(path: Path, frame: int | None = None) -> list[Transform]:
     try:
         with h5py.File(path, "r") as file:
             if "TransformGroup" not in file:
-                hint = "; read it with read_shared" if SHARED in file.get(OURS, {}) else ""
+                hint = "; read it with read_shared" if f"{OURS}/{SHARED}" in file else ""
                 raise ValueError(f"{path} is an HDF5 file, but holds no ITK transform{hint}")
             return _members(file, frame, path)
     except OSError as error:

@@ -74,6 +74,7 @@ class CycleRun(Run):
     """State of `CycleSampled`: both directions, Adam's memory, and which points come next."""
 
     noisy = True
+    planned = True
 
     def __init__(self, rule: CycleSampled, problem: Problem, transform: Cycle):
         self.rule, self.problem, self.transform = rule, problem, transform

@@ -152,7 +152,8 @@ def _optimised(
                 watch(history[-1])
             judged = medians(costs, level.window) if run.noisy else costs
             window = 2 if run.noisy else level.window
-            if run.stalled or converged(judged, level.tolerance, window):
+            settled = not run.planned and converged(judged, level.tolerance, window)
+            if run.stalled or settled:
                 break
         moved = run.finish()
         how = "converged" if len(costs) < level.steps else f"used its {level.steps} steps"

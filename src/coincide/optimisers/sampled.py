@@ -33,7 +33,8 @@ class Sampled(Optimiser):
     \Big]\Big)
     $$
 
-    The rate $r_t$ rises over the first steps of a level and falls as a cosine towards its last.
+    The rate $r_t$ rises over the first steps of a level and falls as a cosine towards its last, so
+    that all steps of a level are made, whatever its tolerance: fewer are planned by `steps`.
     Only similarities of single points are taken (`standardised`, `ncc`, `nmi`, `mind`, …: windows
     are in their features), and penalties that are the mean of a density. Unlike `stochastic`,
     points lie on no lattice.
@@ -76,6 +77,7 @@ class SampledRun(Run):
     """State of `Sampled`: the images of the level, Adam's memory, and which points come next."""
 
     noisy = True
+    planned = True
 
     def __init__(self, rule: Sampled, problem: Problem):
         self.problem = problem
