@@ -17,7 +17,7 @@ SHAPES = {2: (25, 27), 3: (17, 18, 16)}
 MARGIN = 4  # voxels between what is asked and the border of what is known
 NAMES = [*parts(Transform), NAME]
 # whose parameters are not a vector each
-NETWORKS = (NAME, "siren", "cycle", "siren_velocity", "sinr", "tube")
+NETWORKS = (NAME, "siren", "siren_conditional", "siren_velocity", "cycle", "dual", "sinr", "tube")
 
 
 def plain(name: str) -> Transform:
@@ -47,7 +47,7 @@ def randomised(name: str, grid: Grid, *, seed=0, size=1.0) -> Transform:
     return transform.requires_grad_(False)
 
 
-def woken(transform: Transform, *, seed=0, size=1.0) -> Transform:
+def woken(transform, *, seed=0, size=1.0):
     """Random weights of the last layers of networks, so that points move by about `size` mm."""
     generator = torch.Generator().manual_seed(seed)
     for network in (m for m in transform.modules() if isinstance(m, Coordinates)):

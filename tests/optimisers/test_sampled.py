@@ -286,6 +286,28 @@ def test_the_rate_rises_then_falls_as_a_cosine():
     assert share(1000, 0) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("transform", "optimiser"),
+    [
+        ("siren(width=8)", "sampled(points=100, regularised=10)"),
+        ("cycle(width=8)", "cycle_sampled(points=50, regularised=10)"),
+    ],
+)
+def test_the_rate_falls_to_its_end_though_the_cost_has_settled(transform, optimiser):
+    fixed, _ = pair()
+    # nothing to gain: any tolerance is reached by the first windows
+    found = optimise(
+        fixed,
+        fixed,
+        transform,
+        objective="mse",
+        optimiser=optimiser,
+        levels=(Level(2, 40, tolerance=0.5, window=5),),
+    )
+    assert len(found.history) == 40
+    assert "used its 40 steps" in found.status
+
+
 def test_a_noisy_cost_is_judged_by_medians():
     random = np.random.default_rng(0)
     flat = 1 + 0.1 * random.standard_normal(40)

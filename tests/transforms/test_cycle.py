@@ -203,3 +203,55 @@ def test_the_status_of_a_run_says_how_far_the_two_disagree():
         "deformed, there and back again missing by 2 mm"
         in status([found], initial="search").lower()
     )
+
+
+def differing(inference, by):
+    """A cycle whose F is the inverse of its B, but for a known smooth distance of about `by` mm."""
+    cycle = woken(Cycle(16, omega=6.0, inference=inference).on(GRID), size=4.0).double()
+    off = woken(Siren(16, omega=6.0, seed=9).on(GRID), seed=9, size=by).double()
+    cycle.ahead = off @ Newton(cycle.back)
+    return cycle.requires_grad_(False)
+
+
+@pytest.mark.parametrize(("inference", "order"), [("taylor1", 2), ("taylor2", 3)])
+def test_an_expansion_misses_the_inverse_by_a_power_of_what_the_two_differ(inference, order):
+    points, missed = interior(GRID), []
+    for by in (2.0, 1.0, 0.5):
+        cycle = differing(inference, by)
+        exact = Newton(cycle.back)(points)
+        missed.append(float((cycle.both(points)[1] - exact).norm(dim=-1).mean()))
+    orders = np.log2(np.array(missed[:-1]) / missed[1:])
+    assert np.all(abs(orders - order) < 0.25)
+    assert missed[0] > 1e-4
+
+
+def test_the_expansions_come_nearer_to_newton_one_after_the_other():
+    points = interior(GRID)
+    found = {n: differing(n, 1.0)(points) for n in ("newton", "taylor1", "taylor2")}
+    first, second = (
+        float((found[n] - found["newton"]).norm(dim=-1).mean()) for n in ("taylor1", "taylor2")
+    )
+    assert 0 < second < 0.3 * first
+
+
+@pytest.mark.parametrize("inference", ["taylor1", "taylor2"])
+def test_an_expansion_has_derivatives_of_its_own_and_is_saved(inference, tmp_path):
+    cycle = woken(Cycle(16, omega=6.0, inference=inference).on(GRID), size=2.0).double()
+    cycle.requires_grad_(False)
+    points, step = interior(GRID, 20), 1e-5
+    for axis in range(3):
+        way = torch.zeros(3, dtype=torch.float64)
+        way[axis] = step
+        expected = (cycle(points + way) - cycle(points - way)) / (2 * step)
+        torch.testing.assert_close(cycle.jacobian(points)[..., axis], expected, rtol=0, atol=1e-7)
+        curved = (cycle.jacobian(points + way) - cycle.jacobian(points - way)) / (2 * step)
+        torch.testing.assert_close(cycle.hessian(points)[..., axis], curved, rtol=0, atol=1e-6)
+    write_transform(cycle, tmp_path / "t.h5", grid=GRID)
+    again = read_transform(tmp_path / "t.h5")
+    assert again.inference == inference
+    assert torch.equal(again(points), cycle(points))
+
+
+def test_an_unknown_inference_is_refused():
+    with pytest.raises(ValueError, match=r"no inference 'taylor3'; known: newton, taylor1"):
+        Cycle(inference="taylor3")

@@ -1,16 +1,20 @@
 """One network for a series of images, and the flow along an implicit velocity."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from coincide.alignment import pulled
+from coincide.files.itk import read_transform, write_transform
+from coincide.files.shared import read_shared, write_shared
 from coincide.optimisers.level import Level
 from coincide.optimisers.loop import optimise
 from coincide.optimisers.series import register_series
 from coincide.synthetic.deformations import smooth_displacement
 from coincide.synthetic.phantoms import textured
 from coincide.transforms.displacement import Displacement
+from coincide.transforms.family import Family
 from coincide.transforms.series import Series
 from coincide.transforms.siren_velocity import SirenVelocity
 from random_transforms import interior, woken
@@ -124,3 +128,88 @@ def test_more_steps_of_the_flow_change_little():
     many.load_state_dict(few.state_dict())
     points = interior(grid)
     assert float((few(points) - many(points)).abs().max().detach()) < 1e-3
+
+
+def same_at_all_times(found, expected, points):
+    for time in (3.5, 5.0, 9.0):
+        assert torch.equal(found.at(time)(points), expected.at(time)(points))
+
+
+def test_a_series_comes_back_from_its_file_to_the_bit_and_the_file_is_small(tmp_path):
+    grid = oblique((96, 90, 80))
+    series = woken(Series(grid, (3.0, 9.0), 5.0, pace=0.7, seed=3), size=2.0)
+    write_shared(series, tmp_path / "s.h5")
+    again = read_shared(tmp_path / "s.h5")
+    assert (again.times, again.reference, again.pace, again.seed) == ((3.0, 9.0), 5.0, 0.7, 3)
+    same_at_all_times(again, series, interior(grid))
+    # ten thousand weights, however many voxels and images
+    assert (tmp_path / "s.h5").stat().st_size < 200_000
+
+
+def test_a_moment_is_a_transform_in_a_file_and_brings_its_series(tmp_path):
+    grid = oblique((12, 11, 10))
+    series = woken(Series(grid, (3.0, 9.0), 5.0, width=16), size=2.0)
+    moment = series.at(6.5)
+    write_transform(moment, tmp_path / "m.h5")
+    again = read_transform(tmp_path / "m.h5")
+    points = interior(grid)
+    assert again.time == 6.5
+    assert torch.equal(again(points), moment(points))
+    same_at_all_times(again.series, series, points)
+    write_transform(moment.inverse(), tmp_path / "i.h5")
+    assert torch.equal(read_transform(tmp_path / "i.h5")(points), moment.inverse()(points))
+    # who does not know the series finds the field
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        del file["Coincide"]
+    field = read_transform(tmp_path / "m.h5")
+    assert float((field(points) - moment(points)).abs().max().detach()) < 0.1
+
+
+def test_a_family_comes_back_with_its_codes(tmp_path):
+    grid = oblique((12, 11, 10))
+    family = woken(Family(grid, 3, latent=2, width=16), size=2.0)
+    family.codes.data.normal_(generator=torch.Generator().manual_seed(0))
+    write_shared(family, tmp_path / "f.h5")
+    again = read_shared(tmp_path / "f.h5")
+    points = interior(grid)
+    assert torch.equal(again.member(2)(points), family.member(2)(points))
+
+
+def test_files_of_one_kind_are_not_taken_for_the_other(tmp_path):
+    grid = oblique((12, 11, 10))
+    series = Series(grid, (3.0, 9.0), 5.0, width=16)
+    write_shared(series, tmp_path / "s.h5")
+    with pytest.raises(ValueError, match="read it with read_shared"):
+        read_transform(tmp_path / "s.h5")
+    write_transform(series.at(4.0), tmp_path / "m.h5")
+    with pytest.raises(ValueError, match="read by read_transform"):
+        read_shared(tmp_path / "m.h5")
+    with pytest.raises(ValueError, match=r"a file \.h5, not s\.nii\.gz"):
+        write_shared(series, tmp_path / "s.nii.gz")
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        read_shared(tmp_path / "none.h5")
+    (tmp_path / "bad.h5").write_bytes(b"no")
+    with pytest.raises(ValueError, match="damaged or not HDF5"):
+        read_shared(tmp_path / "bad.h5")
+
+
+def test_several_times_are_a_batch():
+    grid = oblique((12, 11, 10))
+    series = woken(Series(grid, (3.0, 9.0), 5.0, width=16), size=2.0)
+    times, points = (3.0, 6.0, 8.0), interior(grid)
+    both = series.at(torch.tensor(times))
+    assert both.displacement(grid).shape == (3, 3, *grid.shape)
+    for found, time in zip(both(points), times, strict=True):
+        torch.testing.assert_close(found[None], series.at(time)(points), rtol=0, atol=1e-5)
+
+
+def test_images_on_other_grids_are_batched_by_grid():
+    images, times, _ = moving_phantom(4)
+    smaller = [image.crop((2, 2), (36, 36)) if n % 2 else image for n, image in enumerate(images)]
+    costs = []
+    register_series(
+        smaller, times, objective="ncc + mind", levels=(Level(2, 4, 0),),
+        watch=lambda _, cost: costs.append(cost),
+    )  # fmt: skip
+    assert len(costs) == 4
+    assert costs[-1] < costs[0]

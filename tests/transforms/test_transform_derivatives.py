@@ -10,12 +10,12 @@ from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine, Linear
 from coincide.transforms.thin_plate import ThinPlate
 from coincide.transforms.transform import Transform
-from random_transforms import NAMES, SHAPES, interior, pair_of, randomised
+from random_transforms import NAMES, NETWORKS, SHAPES, interior, pair_of, randomised
 from worlds import oblique
 
 every_transform = pytest.mark.parametrize("name", NAMES)
 both_dimensions = pytest.mark.parametrize("dim", [2, 3])
-IMPLICIT = ("coordinate_network", "siren", "cycle", "siren_velocity", "sinr", "tube")
+IMPLICIT = NETWORKS
 SMOOTH = ("bspline", "thin_plate", *IMPLICIT, *parts(Linear))
 ROUGH = [name for name in NAMES if name not in SMOOTH]
 

@@ -15,6 +15,7 @@ from coincide.space.grid import Grid
 from coincide.transforms.transform import Transform
 
 OURS = "Coincide"
+SHARED = "shared"  # a network that holds many transforms, which ITK has no word for
 CONTINUED = "continued"  # an entry of ITK's that belongs to our transform in the one before
 VERSION = "5.4.0"
 # the first name is how ITK spelt it for years; both are in use
@@ -68,7 +69,8 @@ def read_h5(path: Path, frame: int | None = None) -> list[Transform]:
     try:
         with h5py.File(path, "r") as file:
             if "TransformGroup" not in file:
-                raise ValueError(f"{path} is an HDF5 file, but holds no ITK transform")
+                hint = "; read it with read_shared" if f"{OURS}/{SHARED}" in file else ""
+                raise ValueError(f"{path} is an HDF5 file, but holds no ITK transform{hint}")
             return _members(file, frame, path)
     except OSError as error:
         raise ValueError(f"{path} is damaged or not HDF5: {error}; write it again") from None

@@ -10,12 +10,12 @@ import warnings
 from collections.abc import Callable
 from functools import singledispatch
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from coincide.files import native_version_1
 from coincide.files.itk_member import ItkMember
@@ -24,8 +24,10 @@ from coincide.space.grid import Grid
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Linear
 from coincide.transforms.newton import Newton
+from coincide.transforms.series import Moment, Series
 from coincide.transforms.transform import Transform
 
+M = TypeVar("M", bound=nn.Module)
 EXACT = (torch.float32, torch.float64)  # what ITK's entry of a field holds to the bit
 
 
@@ -47,22 +49,37 @@ def keep(transform: Transform, group: Any) -> None:
             keep(transform.transform, inner)
             inner.attrs["steps"] = transform.steps
         return
+    if isinstance(transform, Moment):
+        # with the whole series, as one network serves all times
+        series = group.create_group("moment_of")
+        describe(transform.series, series)
+        series.attrs["time"] = float(transform.time)
+        return
     name = vars(type(transform)).get("name")  # of its own, not of a class that it extends
     if name is None:
         return  # nobody could find its class by name; ITK's entry holds its displacement
+    # not "name", where the first layout kept it: who only knows that one then reads ITK's entry
+    group.attrs["transform"] = name
+    describe(transform, group)
+
+
+def describe(module: nn.Module, group: Any) -> None:
+    """Put the arguments and all tensors of a module into an HDF5 group, as `keep` says.
+
+    Raises:
+        ValueError: naming the argument that cannot be described.
+    """
     plain: dict[str, Any] = {}
-    for argument, value in arguments_of(transform).items():
+    for argument, value in arguments_of(module).items():
         if isinstance(value, Grid):
             place = group.create_group(f"grids/{argument}")
             place["shape"], place["affine"] = np.array(value.shape), value.affine
         elif isinstance(value, np.ndarray):
             group[f"arrays/{argument}"] = value
         else:
-            plain[argument] = _readable(transform, argument, value)
-    # not "name", where the first layout kept it: who only knows that one then reads ITK's entry
-    group.attrs["transform"] = name
+            plain[argument] = _readable(module, argument, value)
     group["arguments"] = repr(plain)
-    state = {key: values.detach().cpu() for key, values in tensors_of(transform).items()}
+    state = {key: values.detach().cpu() for key, values in tensors_of(module).items()}
     # tensors that share their memory, as tied weights do, are refused unless each is a copy
     block = save({key: values.clone().contiguous() for key, values in state.items()})
     group["state"] = np.frombuffer(block, np.uint8)
@@ -81,6 +98,10 @@ def restored(group: Any, itk: Callable[[], ItkMember]) -> Transform | None:
     if "inverse_of" in group:
         inner = restored(group["inverse_of"], itk)
         return None if inner is None else Newton(inner, int(group["inverse_of"].attrs["steps"]))
+    if "moment_of" in group:
+        return Moment(
+            described(Series, group["moment_of"]), float(group["moment_of"].attrs["time"])
+        )
     first = "name" in group.attrs
     if not first and "transform" not in group.attrs:
         return None
@@ -95,13 +116,8 @@ def restored(group: Any, itk: Callable[[], ItkMember]) -> Transform | None:
         return None
     if first:
         return native_version_1.restored(kind, group, itk)
-    arguments: dict[str, Any] = ast.literal_eval(group["arguments"][()].decode())
-    for argument, place in group.get("grids", {}).items():
-        arguments[argument] = Grid(tuple(place["shape"][()]), place["affine"][()])
-    for argument, values in group.get("arrays", {}).items():
-        arguments[argument] = values[()]
     try:
-        transform = kind(**arguments)
+        transform = made(kind, group)
     except TypeError as error:
         warnings.warn(
             f"the file holds a {name!r} of another version ({error}); its sampled displacement is "
@@ -109,12 +125,42 @@ def restored(group: Any, itk: Callable[[], ItkMember]) -> Transform | None:
             stacklevel=2,
         )
         return None
-    state = load(group["state"][()].tobytes())
-    return fill(transform, state, itk)
+    return fill(transform, load(group["state"][()].tobytes()), itk)
+
+
+def made(kind: Callable[..., M], group: Any) -> M:
+    """A new module from the arguments that `describe` kept, without its tensors.
+
+    Raises:
+        TypeError: if the class takes others.
+    """
+    arguments: dict[str, Any] = ast.literal_eval(group["arguments"][()].decode())
+    for argument, place in group.get("grids", {}).items():
+        arguments[argument] = Grid(tuple(place["shape"][()]), place["affine"][()])
+    for argument, values in group.get("arrays", {}).items():
+        arguments[argument] = values[()]
+    return kind(**arguments)
+
+
+def described(kind: Callable[..., M], group: Any) -> M:
+    """The module that `describe` kept, to the bit.
+
+    Raises:
+        ValueError: if this version knows another kind of it.
+    """
+    try:
+        found = made(kind, group)
+    except TypeError as error:
+        raise ValueError(
+            f"the file holds a network of another version ({error}); read it with the version "
+            "that wrote it"
+        ) from None
+    loaded(found, load(group["state"][()].tobytes()))
+    return found
 
 
 @singledispatch
-def arguments_of(transform: Transform) -> dict[str, Any]:
+def arguments_of(transform: nn.Module) -> dict[str, Any]:
     """What to call the constructor with, apart from tensors that its state holds.
 
     Raises:
@@ -123,7 +169,10 @@ def arguments_of(transform: Transform) -> dict[str, Any]:
     state = {key.rsplit(".", 1)[-1] for key in transform.state_dict()}
     arguments = {}
     for argument, rule in signature(type(transform)).parameters.items():
-        if argument in state or rule.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+        if rule.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+            continue
+        # a number may be called as a tensor of some layer is
+        if argument in state and not isinstance(getattr(transform, argument, None), int | float):
             continue
         if not hasattr(transform, argument):
             raise ValueError(
@@ -144,7 +193,7 @@ def _(transform: Linear) -> dict[str, Any]:
 
 
 @singledispatch
-def tensors_of(transform: Transform) -> dict[str, Tensor]:
+def tensors_of(transform: nn.Module) -> dict[str, Tensor]:
     """All tensors to keep."""
     return transform.state_dict()
 
@@ -161,15 +210,24 @@ def fill(transform: Transform, state: dict[str, Tensor], itk: Callable[[], ItkMe
     Raises:
         ValueError: if they are not those that it has.
     """
-    own: dict[str, Tensor] = transform.state_dict(keep_vars=True)
+    loaded(transform, state)
+    return transform
+
+
+def loaded(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Give a module the tensors of a file, with their number type and shape.
+
+    Raises:
+        ValueError: if they are not those that it has.
+    """
+    own: dict[str, Tensor] = module.state_dict(keep_vars=True)
     if own.keys() != state.keys():
         raise ValueError(
-            f"the file holds the tensors {sorted(state)} of a {type(transform).__name__}, which "
+            f"the file holds the tensors {sorted(state)} of a {type(module).__name__}, which "
             f"has {sorted(own)}; read it with the version that wrote it"
         )
     for key, values in own.items():
         values.data = state[key]
-    return transform
 
 
 @fill.register
@@ -183,7 +241,7 @@ def _(transform: Displacement, state: dict[str, Tensor], itk: Callable[[], ItkMe
     return transform
 
 
-def _readable(transform: Transform, argument: str, value: Any) -> Any:
+def _readable(transform: nn.Module, argument: str, value: Any) -> Any:
     """The value, if it comes back from text as it was."""
     value = value.item() if isinstance(value, np.generic) else value
     try:

@@ -109,64 +109,64 @@ class CoordinateNetwork(nn.Module):
         flat = x.reshape(-1, self.given)
         return self.feature_jets(flat, 0)[0].reshape(*x.shape[:-1], -1)
 
-    def jets(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
+    def jets(self, x: Tensor, order: int, along: int = 0) -> tuple[Tensor, ...]:
         """Values and derivatives at places (P, given).
 
         Args:
             x: Where.
             order: Of the highest derivative (0 to 2).
+            along: By how many coordinates D, the first ones, it is differentiated; those behind,
+                such as a time, are only told. 0: by all.
 
         Returns:
-            (P, made), then ∂f_i/∂x_j (P, made, given), then ∂²f_i/∂x_j∂x_k
-            (P, made, given, given).
+            (P, made), then ∂f_i/∂x_j (P, made, D), then ∂²f_i/∂x_j∂x_k (P, made, D, D).
 
         Raises:
             ValueError: for order 2 where the function is linear between kinks or cells.
         """
-        jets = self.feature_jets(x, order)
+        jets = self.feature_jets(x, order, along)
         return tuple(torch.einsum("pw...,mw->pm...", jet, self._read_out(jet)) for jet in jets)
 
     def _read_out(self, like: Tensor) -> Tensor:
         return torch.cat([self.last.weight, self.last.bias[:, None]], 1).to(like.dtype)
 
-    def feature_jets(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        """The same of `features`: (P, F), (P, F, given) and (P, F, given, given)."""
+    def feature_jets(self, x: Tensor, order: int, along: int = 0) -> tuple[Tensor, ...]:
+        """The same of `features`: (P, F), (P, F, D) and (P, F, D, D)."""
         if order > 1 and self.activation in ("relu", "hash"):
             raise ValueError(
                 f"a network of activation {self.activation!r} is linear between kinks and has no "
                 "second derivative; take 'sine', or a penalty on first derivatives"
             )
         x = x.to(torch.promote_types(x.dtype, self.last.weight.dtype))
-        channels = self._first(x, order)
+        dim = along or self.given
+        channels = self._first(x, order, dim)
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
             weight, bias = layer.weight.to(x.dtype), layer.bias.to(x.dtype)
             if self.activation == "sine":
-                channels = _sine(channels @ (self.omega * weight).T, self.omega * bias, self.given)
+                channels = _sine(channels @ (self.omega * weight).T, self.omega * bias, dim)
             else:
                 channels = channels @ weight.T
                 value = channels[0] + bias
                 # a kink has no curvature beside it: all channels pass where the value does
                 rest = channels[1:] * (value > 0).to(x.dtype)
                 channels = torch.cat([value.relu()[None], rest])
-        return self._unpacked(channels, order)
+        return self._unpacked(channels, order, dim)
 
-    def _first(self, x: Tensor, order: int) -> Tensor:
+    def _first(self, x: Tensor, order: int, dim: int) -> Tensor:
         """What enters the first layer: value, slopes and curvatures, (C, P, inputs)."""
         if self.activation == "hash":
-            return torch.stack(self.grid.jets(x, order))
-        slopes = torch.eye(self.given, dtype=x.dtype, device=x.device)[:, None]
-        count = self.given * (self.given + 1) // 2
-        shape = (len(x), self.given)
+            return torch.stack(self.grid.jets(x, order)[: 1 + dim * order])
+        slopes = torch.eye(dim, self.given, dtype=x.dtype, device=x.device)[:, None]
+        count, shape = dim * (dim + 1) // 2, x.shape
         parts = [x[None], slopes.expand(-1, *shape), x.new_zeros(1, 1, 1).expand(count, *shape)]
         channels = torch.cat(parts[: order + 1])
         if self.activation == "fourier":
             frequencies = self.frequencies.to(x.dtype)
-            channels = _sine(channels @ frequencies.T, self.phases.to(x.dtype), self.given)
+            channels = _sine(channels @ frequencies.T, self.phases.to(x.dtype), dim)
         return channels
 
-    def _unpacked(self, channels: Tensor, order: int) -> tuple[Tensor, ...]:
-        dim = self.given
+    def _unpacked(self, channels: Tensor, order: int, dim: int) -> tuple[Tensor, ...]:
         one = torch.ones_like(channels[..., :1])
         one[1:] = 0  # the constant has no derivative
         channels = torch.cat([channels, one], -1)

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coincide.objective import Penalty, Similarity
 from coincide.optimisers.annealed import Annealed
+from coincide.optimisers.both_ways import Agreement, BothWays
 from coincide.optimisers.optimiser import Optimiser, Problem, Run
-from coincide.optimisers.scattered import Scattered, both_prepared, refuse
-from coincide.optimisers.strata import Strata
 from coincide.registry import named, positive
 from coincide.transforms.cycle import Cycle
 from coincide.transforms.transform import Transform
@@ -23,6 +21,8 @@ class CycleSampled(Optimiser):
     $$
     L = \tfrac12 \big( S_F + w R_F + S_B + w R_B \big) + \tfrac{\beta}{2}
         \Big( \overline{\lVert B(F(x)) - x \rVert^2} + \overline{\lVert F(B(y)) - y \rVert^2} \Big)
+        + \tfrac{\gamma}{2} \Big( \overline{\lVert \nabla (B \circ F)(x) - I \rVert^2}
+        + \overline{\lVert \nabla (F \circ B)(y) - I \rVert^2} \Big)
     $$
 
     Points x are drawn in the mask of the fixed, y in that of the moving image, otherwise as in
@@ -35,21 +35,30 @@ class CycleSampled(Optimiser):
         rate: Length of a typical step of one weight (no unit, > 0).
         beta: Weight of the squared distance by which there and back again misses, 1/mm² (0 or
             more).
+        gamma: Weight of the squared gradient of that distance, which also keeps both smooth and
+            without folds; asked where penalties are (no unit, 0 or more).
         seed: Which points are drawn.
 
     References:
-        van Harten, Stoker, Isgum (2024), arXiv:2310.01934.
+        van Harten, Stoker, Isgum (2024), arXiv:2310.01934. Tian et al. (2023), GradICON,
+        arXiv:2206.05897, for γ.
     """
 
     points: int = 5000
     regularised: int = 300
     rate: float = 0.001
     beta: float = 0.001
+    gamma: float = 0.0
     seed: int = 0
 
     def __post_init__(self):
         positive(self, "points", "rate")
-        positive(self, "regularised", "beta", zero=True)
+        positive(self, "regularised", "beta", "gamma", zero=True)
+
+    @property
+    def agreement(self) -> Agreement:
+        """What is asked of the two maps together."""
+        return Agreement(self.beta, self.gamma)
 
     def start(self, problem: Problem) -> "CycleRun":
         """Begin on a level."""
@@ -58,10 +67,6 @@ class CycleSampled(Optimiser):
                 f"cycle_sampled moves two networks, not {type(problem.transform).__name__}; use "
                 "'cycle', or the optimiser 'sampled'"
             )
-        refuse(problem.objective, self.name)
-        for _, term in problem.objective.terms:
-            if not isinstance(term, Similarity | Penalty):
-                raise ValueError(f"cycle_sampled looks at the two images alone, not at {term}")
         return CycleRun(self, problem, problem.transform)
 
 
@@ -69,42 +74,20 @@ class CycleRun(Run):
     """State of `CycleSampled`: both directions, Adam's memory, and which points come next."""
 
     noisy = True
+    planned = True
 
     def __init__(self, rule: CycleSampled, problem: Problem, transform: Cycle):
         self.rule, self.problem, self.transform = rule, problem, transform
-        self.device = problem.fixed.data.device
         self.generator = torch.Generator().manual_seed(rule.seed)
-        images = both_prepared(problem)
-        swapped = {term: (other, one) for term, (one, other) in images.items()}
-        self.ways = []
-        for image, pairs in ((problem.fixed, images), (problem.moving, swapped)):
-            other = Strata(image.grid, rule.regularised) if rule.regularised else None
-            strata = Strata(image.grid, rule.points, image.mask)
-            self.ways.append((Scattered(problem.objective, pairs, image.mask), strata, other))
+        self.ways = BothWays(problem, rule.points, rule.regularised, rule.name)
         self.annealed = Annealed(problem.free(), rule.rate, problem.steps)
 
     def step(self) -> tuple[float, dict[str, float]]:
         """Draw points in both images, one gradient, one update."""
         maps = (self.transform.ahead, self.transform.back)
-        halves, missed = [], []
-        for (scattered, strata, other), there, back in zip(
-            self.ways, maps, maps[::-1], strict=True
-        ):
-            points, voxels = strata.draw(self.generator)
-            points, where = points.to(self.device), None
-            if other is not None:
-                where = other.draw(self.generator)[0].to(self.device)
-            halves.append(torch.stack(scattered.costs(there, points, voxels, where)).float())
-            missed.append((back(there(points)) - points).square().sum(-1).mean())
-        terms, cycle = (halves[0] + halves[1]) / 2, (missed[0] + missed[1]) / 2
-        weights = self.problem.objective.weights.to(terms)
-        cost = terms @ weights + self.rule.beta * cycle
+        cost, values = self.ways.cost(maps, self.rule.agreement, self.generator)
         self.annealed.step(cost)
-        values = {
-            str(term): float(value)
-            for (_, term), value in zip(self.problem.objective.terms, terms.detach(), strict=True)
-        }
-        return float(cost.detach()), {**values, "cycle": float(cycle.detach())}
+        return float(cost.detach()), values
 
     def finish(self) -> Transform:
         """The transform, changed in place."""
@@ -113,5 +96,5 @@ class CycleRun(Run):
 
     def _doubt(self) -> Tensor:
         """Mean uncertainty at points of the fixed mask, mm."""
-        points, _ = self.ways[0][1].draw(self.generator)
-        return self.transform.uncertainty(points.to(self.device)).mean()
+        points, _ = self.ways.ways[0][1].draw(self.generator)
+        return self.transform.uncertainty(points.to(self.ways.device)).mean()

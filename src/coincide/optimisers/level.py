@@ -20,7 +20,8 @@ class Level:
             that of the next level, the last as the image is.
         steps: Largest number of optimiser steps.
         tolerance: Stop when the cost, over the last `window` steps, falls by less than this
-            fraction of what it has fallen on this level; 0: never stop early.
+            fraction of what it has fallen on this level; 0: never stop early. Optimisers that plan
+            their steps to the last, `sampled` and `cycle_sampled`, make all of them.
         window: Steps over which that is judged.
         objective: What is minimised, text or object; empty: that of the other levels' caller.
         optimiser: What makes the steps, text or object; empty: the same.

@@ -16,6 +16,7 @@ from coincide.registry import build
 from coincide.space.image import Image
 from coincide.space.pyramid import at
 from coincide.transforms.batch import joined, one_of
+from coincide.transforms.siren_conditional import conditional
 from coincide.transforms.transform import Transform
 from coincide.way import Watch
 
@@ -130,6 +131,11 @@ def _optimised(
             if term.pyramid:
                 problem.prepared[term] = finest.on(term, grid, other.grid)
         problem.free()  # refuses a transform that cannot be moved
+        if conditional(moved) and not level.optimiser.slides:
+            raise ValueError(
+                f"{level.optimiser} knows one weight of the penalties, and siren_conditional is "
+                "fitted for all; use sampled, or a siren"
+            )
         run = level.optimiser.start(problem)
         costs: list[float] = []
         for count in range(level.steps):
@@ -146,7 +152,8 @@ def _optimised(
                 watch(history[-1])
             judged = medians(costs, level.window) if run.noisy else costs
             window = 2 if run.noisy else level.window
-            if run.stalled or converged(judged, level.tolerance, window):
+            settled = not run.planned and converged(judged, level.tolerance, window)
+            if run.stalled or settled:
                 break
         moved = run.finish()
         how = "converged" if len(costs) < level.steps else f"used its {level.steps} steps"

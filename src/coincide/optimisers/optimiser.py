@@ -73,12 +73,15 @@ class Run(ABC):
     """An optimiser at work on one level: it owns the state.
 
     `stalled` says that no further step would lower the cost; `noisy` that each cost is of another
-    sample, so that no single one tells how far it is; `note` is for the person who reads how the
-    level ended.
+    sample, so that no single one tells how far it is; `planned` that the lengths of steps are laid
+    out over all of them and fall towards the last, so that stopping before would leave the
+    parameters where long steps threw them: whether the cost has settled is not asked; `note` is
+    for the person who reads how the level ended.
     """
 
     stalled: bool = False
     noisy: bool = False
+    planned: bool = False
     note: str = ""
 
     @abstractmethod
@@ -91,9 +94,13 @@ class Run(ABC):
 
 
 class Optimiser(ABC):
-    """A rule for making steps; a frozen dataclass of numbers."""
+    """A rule for making steps; a frozen dataclass of numbers.
+
+    `slides` says that it draws the weight of the penalties for a `siren_conditional`.
+    """
 
     name: ClassVar[str]
+    slides: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return written(self)

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coincide.objective import OnPair
+from coincide.objective import OnPair, Penalty, Term
 from coincide.optimisers.annealed import Annealed
 from coincide.optimisers.optimiser import Optimiser, Problem, Run
 from coincide.optimisers.scattered import Scattered, both_prepared, refuse
 from coincide.optimisers.strata import Strata
 from coincide.registry import named, positive
 from coincide.space.shapes import Points
+from coincide.transforms.siren_conditional import conditional
 from coincide.transforms.transform import Transform
+
+GOLDEN = 0.6180339887  # by which one weight follows another: ten of them cover 0 to 1 evenly
 
 
 @named("sampled")
@@ -30,10 +33,14 @@ class Sampled(Optimiser):
     \Big]\Big)
     $$
 
-    The rate $r_t$ rises over the first steps of a level and falls as a cosine towards its last.
+    The rate $r_t$ rises over the first steps of a level and falls as a cosine towards its last, so
+    that all steps of a level are made, whatever its tolerance: fewer are planned by `steps`.
     Only similarities of single points are taken (`standardised`, `ncc`, `nmi`, `mind`, …: windows
     are in their features), and penalties that are the mean of a density. Unlike `stochastic`,
     points lie on no lattice.
+
+    A `siren_conditional` is told a weight $\lambda$ from 0 to 1, another one in every step, and
+    lowers $(1 - \lambda)$ times all terms but the penalties, and $\lambda$ times these.
 
     Args:
         points: Where the images are compared in a step (1 or more).
@@ -58,6 +65,8 @@ class Sampled(Optimiser):
         positive(self, "points", "rate")
         positive(self, "regularised", zero=True)
 
+    slides = True
+
     def start(self, problem: Problem) -> "SampledRun":
         """Begin on a level."""
         refuse(problem.objective, self.name)
@@ -68,6 +77,7 @@ class SampledRun(Run):
     """State of `Sampled`: the images of the level, Adam's memory, and which points come next."""
 
     noisy = True
+    planned = True
 
     def __init__(self, rule: Sampled, problem: Problem):
         self.problem = problem
@@ -78,6 +88,9 @@ class SampledRun(Run):
         self.other = Strata(fixed.grid, rule.regularised) if rule.regularised else None
         self.generator = torch.Generator().manual_seed(rule.seed)
         self.rule = Annealed(problem.free(), rule.rate, problem.steps)
+        self.told = conditional(problem.transform)
+        self.shown = [member.weight for member in self.told]
+        self.weight = float(torch.rand((), generator=self.generator)) if self.told else 0.5
 
     def step(self) -> tuple[float, dict[str, float]]:
         """Draw points, one gradient, one update."""
@@ -85,12 +98,18 @@ class SampledRun(Run):
         where = None
         if self.other is not None:
             where = self.other.draw(self.generator)[0].to(self.device)
+        if self.told:
+            self.weight = (self.weight + GOLDEN) % 1
+            for member in self.told:
+                member.weight = self.weight
         cost, values = self._cost(points.to(self.device), voxels, where)
         self.rule.step(cost)
         return float(cost.detach()), values
 
     def finish(self) -> Transform:
-        """The transform, changed in place."""
+        """The transform, changed in place, and shown at the weight that it was given with."""
+        for member, weight in zip(self.told, self.shown, strict=True):
+            member.weight = weight
         return self.problem.transform
 
     def _cost(
@@ -108,6 +127,15 @@ class SampledRun(Run):
             str(term): float(cost.detach()) for (_, term), cost in zip(terms, costs, strict=True)
         }
         total = torch.stack(
-            [weight * cost.float() for (weight, _), cost in zip(terms, costs, strict=True)]
+            [
+                self._share(term) * weight * cost.float()
+                for (weight, term), cost in zip(terms, costs, strict=True)
+            ]
         )
         return total.sum(), values
+
+    def _share(self, term: Term) -> float:
+        """By what a term is multiplied where the weight of the penalties is drawn."""
+        if not self.told:
+            return 1.0
+        return self.weight if isinstance(term, Penalty) else 1 - self.weight

@@ -34,7 +34,8 @@ def register_series(
 ) -> Series:
     r"""Register every image of a series to its reference by one network of place and time.
 
-    Each step looks at a few images, drawn at random, and at random places and times for
+    Each step looks at a few images, drawn at random, in one batch, and at random places and times
+    for
 
     $$ w \, \big\langle | \partial_t^2 u |^2 \big\rangle $$
 
@@ -65,28 +66,33 @@ def register_series(
     made = Series(fixed.grid, whole, float(times[reference])) if series is None else series
     rule = torch.optim.Adam(made.parameters(), lr=RATE)
     cost_of, random = read_objective(objective), np.random.default_rng(0)
+    terms = cost_of.similarities
     others = [n for n in range(len(images)) if n != reference]
     plan = halving(levels, fixed.grid)
     total, done = sum(level.steps for level in plan), 0
     for level in plan:
         assert level.spacing is not None
         coarse = [at(i, i.grid.shrink(i.grid.factors(level.spacing))) for i in images]
-        known: dict[int, dict] = {n: {} for n in others}
+        known = {
+            n: {term: term.prepared(coarse[reference], coarse[n]) for _, term in terms}
+            for n in others
+        }
         for _ in range(level.steps):
             rule.param_groups[0]["lr"] = RATE * (0.55 + 0.45 * np.cos(np.pi * done / total))
-            chosen = random.choice(others, min(FRAMES, len(others)), replace=False)
-            costs = [
-                cost_of(
-                    Alignment(
-                        coarse[reference],
-                        coarse[n],
-                        made.at(float(times[n])),
-                        prepared=known[n],
-                    )
-                )[0]
-                for n in chosen
-            ]
-            cost = torch.stack(costs).mean()
+            chosen = random.choice(others, min(FRAMES, len(others)), replace=False).tolist()
+            costs = []
+            for group in _alike(chosen, coarse):
+                pairs = _stacked([coarse[n] for n in group])
+                prepared = {}
+                for _, term in terms:
+                    ones, shown = zip(*(known[n][term] for n in group), strict=True)
+                    plain = all(o is coarse[n] for n, o in zip(group, shown, strict=True))
+                    # what has no features of its own is warped once for all terms
+                    prepared[term] = _stacked(ones), pairs if plain else _stacked(shown)
+                moments = made.at(torch.tensor([float(times[n]) for n in group]))
+                found = Alignment(coarse[reference], pairs, moments, prepared=prepared)
+                costs.append(len(group) / len(chosen) * cost_of(found)[0])
+            cost = torch.stack(costs).sum()
             if steady:
                 cost = cost + steady * acceleration(made, fixed, random)
             rule.zero_grad()
@@ -109,3 +115,25 @@ def acceleration(series: Series, image: Image, random: np.random.Generator) -> T
         series.shift(points, first + (time + step) * (last - first)) for step in (-APART, 0, APART)
     )
     return ((after - 2 * now + before) / APART**2).square().sum(-1).mean()
+
+
+def _alike(chosen: Sequence[int], images: Sequence[Image]) -> list[list[int]]:
+    """Numbers of images that lie on one grid, and so make a batch."""
+    groups: list[list[int]] = []
+    for n in chosen:
+        for group in groups:
+            if images[group[0]].grid == images[n].grid:
+                group.append(n)
+                break
+        else:
+            groups.append([n])
+    return groups
+
+
+def _stacked(images: Sequence[Image]) -> Image:
+    """Images of one grid as a batch."""
+    first = images[0]
+    mask = None
+    if any(image.mask is not None for image in images):
+        mask = torch.cat([image.weight() for image in images])
+    return Image(torch.cat([image.data for image in images]), first.grid, mask)

@@ -11,10 +11,12 @@ from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, jacobian_at
-from coincide.transforms.newton import Newton
+from coincide.transforms.newton import Newton, expanded
 from coincide.transforms.read_out import read_out, read_out_of
 from coincide.transforms.siren import Siren
 from coincide.transforms.transform import Transform
+
+INFERENCES = ("newton", "taylor1", "taylor2")
 
 
 @named("cycle")
@@ -24,8 +26,9 @@ class Cycle(Transform):
     F leads from the fixed to the moving world and B back, each a `Siren` with weights of its own,
     fitted together so that $B(F(x)) \approx x$. Two networks seldom go wrong in the same way, so
     that a fit fails less often than that of one, and where they disagree, neither is to be
-    trusted: `uncertainty` is the distance $\lVert F(x) - B^{-1}(x) \rVert$. $B^{-1}$ is found by
-    Newton's iteration from F(x).
+    trusted: `uncertainty` is the distance $\lVert F(x) - B^{-1}(x) \rVert$. $B^{-1}$ is found from
+    F(x) by Newton's iteration, or without any by Taylor's expansion, as published, which is right
+    to $\delta^2$ or $\delta^3$ where the two differ by $\delta$.
 
     Args:
         width: Of the hidden layers of each.
@@ -33,6 +36,7 @@ class Cycle(Transform):
         omega: How fine the displacement may be (> 0).
         activation: See `Siren`.
         seed: Of the first weights of F; those of B are of the next seed.
+        inference: How the inverse of B is found: `newton`, `taylor1` or `taylor2`.
         grid: The grid that it was first put on; None: set by `on`.
 
     References:
@@ -48,12 +52,17 @@ class Cycle(Transform):
         omega: float = 20.0,
         activation: str = "sine",
         seed: int = 0,
+        inference: str = "newton",
         *,
         grid: Grid | None = None,
     ):
         super().__init__()
         self.width, self.depth, self.omega, self.activation = width, depth, omega, activation
-        self.seed, self.grid = seed, grid
+        self.seed, self.inference, self.grid = seed, inference, grid
+        if inference not in INFERENCES:
+            raise ValueError(
+                f"cycle knows no inference {inference!r}; known: {', '.join(INFERENCES)}"
+            )
         ahead, back = (Siren(width, depth, omega, activation, s) for s in (seed, seed + 1))
         if grid is not None:
             ahead, back = ahead.on(grid), back.on(grid)
@@ -67,7 +76,9 @@ class Cycle(Transform):
     def both(self, points: Points) -> tuple[Points, Points]:
         """Where F, and where the inverse of B, send points, (B, P, D) mm each."""
         there = self.ahead(points)
-        return there, Newton(self.back).solved(points, there)
+        if self.inference == "newton":
+            return there, Newton(self.back).solved(points, there)
+        return there, expanded(self.back, points, there, int(self.inference[-1]))
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm: midway between what the two say."""
@@ -109,7 +120,15 @@ class Cycle(Transform):
         """A copy with the same map; two new networks over `grid`, if it lies nowhere yet."""
         if self.grid is not None:
             return copy.deepcopy(self)
-        return type(self)(self.width, self.depth, self.omega, self.activation, self.seed, grid=grid)
+        return type(self)(
+            self.width,
+            self.depth,
+            self.omega,
+            self.activation,
+            self.seed,
+            self.inference,
+            grid=grid,
+        )
 
     def _placed(self) -> Grid:
         if self.grid is None:
@@ -119,6 +138,9 @@ class Cycle(Transform):
 
 @jacobian_at.register
 def _(transform: Cycle, points: Points) -> Tensor:
+    if transform.inference != "newton":
+        # an expansion is not quite the inverse, and has derivatives of its own: by autograd
+        return jacobian_at.dispatch(Transform)(transform, points)
     _, other = transform.both(points)
     # of B⁻¹ at x: the inverse of that of B where B leads to x
     back = torch.linalg.inv(jacobian_at(transform.back, other))
@@ -127,5 +149,7 @@ def _(transform: Cycle, points: Points) -> Tensor:
 
 @hessian_at.register
 def _(transform: Cycle, points: Points) -> Tensor:
+    if transform.inference != "newton":
+        return hessian_at.dispatch(Transform)(transform, points)
     back = hessian_at(Newton(transform.back), points)
     return (hessian_at(transform.ahead, points) + back) / 2

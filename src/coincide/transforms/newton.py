@@ -113,6 +113,28 @@ class Newton(Transform):
         return found
 
 
+def expanded(transform: Transform, points: Points, guess: Points, order: int) -> Points:
+    r"""The inverse about a guess y, by Taylor's expansion about T(y), without iteration.
+
+    $$ T^{-1}(x) \approx y + s - \tfrac12 J^{-1} H(s, s), \qquad s = J^{-1} \big(x - T(y)\big) $$
+
+    with the derivatives J and H of T at y; of order 1 the last term is left out. A guess that is
+    wrong by δ is wrong by about δ² then, and of order 2 by δ³. Gradients reach T and the guess.
+
+    Args:
+        transform: T, with a Jacobian, and for order 2 with second derivatives.
+        points: x, (B, P, D) mm.
+        guess: y, (B, P, D) mm.
+        order: 1 or 2.
+    """
+    slope = jacobian_at(transform, guess)
+    step = _solved(slope, points - transform(guess))
+    if order == 1:
+        return guess + step
+    curved = torch.einsum("bpijk,bpj,bpk->bpi", hessian_at(transform, guess), step, step)
+    return guess + step - _solved(slope, curved) / 2
+
+
 def _solved(slope: Tensor, missed: Tensor) -> Tensor:
     """J⁻¹ r, (B, P, D); r itself where J has no inverse."""
     flat = torch.linalg.det(slope).abs() < 1e-6

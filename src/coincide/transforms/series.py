@@ -48,6 +48,7 @@ class Series(nn.Module):
     ):
         super().__init__()
         self.grid, self.times, self.reference, self.pace = grid, times, reference, pace
+        self.width, self.depth, self.omega, self.seed = width, depth, omega, seed
         positive(self, "pace")
         if not times[0] < times[1]:
             raise ValueError(f"a series begins before it ends, not at {times[0]} and {times[1]}")
@@ -57,8 +58,8 @@ class Series(nn.Module):
 
     name = "series"  # in errors
 
-    def shift(self, points: Points, time: float) -> Points:
-        """How far points (B, P, D) have gone at a time, mm."""
+    def shift(self, points: Points, time: float | Tensor) -> Points:
+        """How far points (B, P, D) have gone at a time, mm; at several (B,), a batch."""
         axes = tensor(self.grid.direction * self.grid.extent.max() / 2, points)
         place = (points - tensor(self.grid.centre, points)) @ torch.linalg.inv(axes).T
         gone = self.network(self._with(place, time)) - self.network(
@@ -66,14 +67,20 @@ class Series(nn.Module):
         )
         return gone.to(points.dtype) @ axes.T
 
-    def at(self, time: float) -> "Moment":
-        """The transform of one time: reference world to the world of that image."""
+    def at(self, time: float | Tensor) -> "Moment":
+        """The transform of one time, from the world of the reference to that of its image.
+
+        Of several times (B,) it is that of a batch.
+        """
         return Moment(self, time)
 
-    def _with(self, place: Tensor, time: float) -> Tensor:
+    def _with(self, place: Tensor, time: float | Tensor) -> Tensor:
         first, last = self.times
-        moment = self.pace * (2 * (time - first) / (last - first) - 1)
-        return torch.cat([place, torch.full_like(place[..., :1], moment)], -1)
+        moment = torch.as_tensor(time, dtype=torch.float64).reshape(-1, 1, 1)
+        moment = self.pace * (2 * (moment - first) / (last - first) - 1)
+        batch = max(len(place), len(moment))
+        place = place.expand(batch, *place.shape[1:])
+        return torch.cat([place, moment.to(place).expand(batch, place.shape[1], 1)], -1)
 
 
 class Moment(Transform):
@@ -81,10 +88,10 @@ class Moment(Transform):
 
     Args:
         series: Shared by all moments.
-        time: Any time of the series, not only those of its images.
+        time: Any time of the series, not only those of its images; several, (B,), make a batch.
     """
 
-    def __init__(self, series: Series, time: float):
+    def __init__(self, series: Series, time: float | Tensor):
         super().__init__()
         self.series, self.time = series, time
 

@@ -94,15 +94,9 @@ class Siren(Transform):
     def axes(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A (D, D) from coordinates of the network to mm, its inverse, and the centre (D,)."""
         grid = self._placed()
-        half = np.full(grid.dim, grid.extent.max() / 2)
-        if self.unit_cube:
-            half = grid.spacing * np.maximum(np.array(grid.shape) - 1, 1) / 2
-        matrix = grid.direction * half
-        return (
-            tensor(matrix, like),
-            tensor(np.linalg.inv(matrix), like),
-            tensor(grid.centre, like),
-        )
+        if not self.unit_cube:
+            return axes_of(grid, like)
+        return axes_of(grid, like, grid.spacing * np.maximum(np.array(grid.shape) - 1, 1) / 2)
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
@@ -144,6 +138,20 @@ class Siren(Transform):
         if self.grid is None:
             raise ValueError("this network has no grid yet; call .on(grid) first")
         return self.grid
+
+
+def axes_of(
+    grid: Grid, like: Tensor, half: np.ndarray | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """From coordinates along the axes of a grid to mm, (D, D), the inverse, and the centre (D,).
+
+    Args:
+        grid: Whose centre is their zero.
+        like: Whose number type and device they get.
+        half: Length of 1 along each axis, mm; None: half the longest side, along all.
+    """
+    matrix = grid.direction * (np.full(grid.dim, grid.extent.max() / 2) if half is None else half)
+    return tensor(matrix, like), tensor(np.linalg.inv(matrix), like), tensor(grid.centre, like)
 
 
 class SirenDesign(Design):
