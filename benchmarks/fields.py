@@ -16,7 +16,8 @@ import numpy as np
 
 from coincide.files.itk import write_transform
 from coincide.register import register
-from coincide.training.cases import Case, find_cases
+from coincide.training.case import Case
+from coincide.training.cases import find_cases
 
 HELD = 40  # subjects that are scored and therefore not registered
 COLUMNS = ("fixed", "moving", "fixed_labels", "moving_labels", "transform")

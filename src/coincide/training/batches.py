@@ -19,6 +19,7 @@ from coincide.training.subjects import Subjects
 from coincide.transforms.displacement import Displacement
 
 BINS = 10  # of lengths of displacement
+LONG = 0.95  # quantile from which lengths count alike, so that a far corner does not decide
 Rows = list[tuple[np.ndarray, np.ndarray] | None]  # points of each pair; None: it has none
 
 
@@ -124,7 +125,8 @@ def balanced(field: Tensor, weight: Tensor, count: int, random: torch.Generator)
     inside = (weight.flatten() > 0).nonzero()[:, 0]
     even = torch.randint(len(inside), (count - count // 2,), generator=random)
     length = field.flatten(1)[:, inside].norm(dim=0)
-    bins = (BINS * length / length.max().clamp_min(1e-6)).long().clamp_max(BINS - 1)
+    long = length.sort().values[int(LONG * (len(length) - 1))].clamp_min(1e-6)
+    bins = (BINS * length / long).long().clamp_max(BINS - 1)
     share = 1 / bins.bincount(minlength=BINS).clamp_min(1)[bins].float()
     chosen = torch.multinomial(share, count // 2, replacement=True, generator=random)
     return inside[torch.cat([even, chosen])]

@@ -50,8 +50,7 @@ def simulated(
         Both, each fixed image and its map bent; and (B, D, *S), mm, of fixed to moving points.
     """
     fields = torch.cat([random_field(fixed.grid, random) for _ in fixed.data])
-    with torch.no_grad():
-        back = Displacement(field=fields, grid=fixed.grid).inverse().field
+    back = Displacement(field=fields, grid=fixed.grid).inverse().field.detach()
     moving = resample(fixed, fixed.grid, back)
     bent = None
     if labels is not None:
