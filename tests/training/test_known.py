@@ -243,6 +243,8 @@ def test_what_is_not_known_cannot_be_trained_on(all_known, table):
         made("mse", simulated=0.5)
     with pytest.raises(ValueError, match="leave out --warm"):
         made("field", warm=0.5)
+    with pytest.raises(ValueError, match="itself lists the labels"):
+        find_cases(table, "_T1=_label")
     other = table.with_name("other.csv")
     other.write_text("fixed,moving,fixed_points\nf0.nii.gz,m0.nii.gz,f0.csv\n")
     with pytest.raises(ValueError, match="points of one image alone"):

@@ -126,7 +126,7 @@ class Predictor(nn.Module, ABC):
         with self.computing(fixed.device):
             return self.propose(fixed, moving, weight).float()
 
-    def computing(self, device: torch.device) -> AbstractContextManager[None]:
+    def computing(self, device: torch.device) -> AbstractContextManager[object]:
         """In which the layers compute in their precision."""
         if self.precision == "float32":
             return nullcontext()

@@ -78,6 +78,8 @@ def find_cases(
     if path.suffix.lower() in (".csv", ".json"):
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}")
+        if labels:
+            raise ValueError(f"{path} itself lists the labels of its images; leave out --labels")
         listed = read_table(path) if path.suffix.lower() == ".csv" else _learn2reg(path)
         if listed is not None:
             return _paired(listed, validation)
