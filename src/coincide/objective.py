@@ -227,7 +227,7 @@ class Objective:
         """The same sum, its terms of that name with their data; unchanged if there are none.
 
         Args:
-            name: `labels` or `landmarks`.
+            name: `labels`, `landmarks` or `field`.
             fixed: Label map, or points (P, D) in mm, of the fixed image.
             moving: The same of the moving image.
         """

@@ -16,6 +16,7 @@ from coincide.registry import build
 from coincide.similarities.correlation_ratio import CorrelationRatio
 from coincide.similarities.distance_map import DistanceMap
 from coincide.similarities.edges import Edges
+from coincide.similarities.field import Field
 from coincide.similarities.huber import Huber
 from coincide.similarities.landmarks import Landmarks
 from coincide.similarities.lncc import LNCC
@@ -30,6 +31,7 @@ from coincide.similarities.overlap import Overlap
 from coincide.similarities.ssim import SSIM
 from coincide.space.grid import Grid
 from coincide.space.image import Image
+from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Translation
 from worlds import noise
 
@@ -191,8 +193,43 @@ def test_landmarks_pull_on_every_transform(name):
 
 
 def test_landmarks_come_in_pairs():
-    with pytest.raises(ValueError, match=r"\(3, 3\) fixed and \(2, 3\) moving"):
-        Landmarks().of(np.zeros((3, 3)), np.zeros((2, 3)))
+    for part in (Landmarks(), Field()):
+        with pytest.raises(ValueError, match=r"\(3, 3\) fixed and \(2, 3\) moving"):
+            part.of(np.zeros((3, 3)), np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("part", [Landmarks(), Field()])
+def test_each_pair_of_a_batch_has_points_of_its_own(part):
+    """As many as it has, and perhaps none."""
+    image, _ = pair((16, 16), 0)
+    batch = Image(image.data.expand(3, -1, -1, -1), image.grid)
+    shift = torch.zeros(3, 2, 16, 16)
+    shift[:, 0] = torch.tensor([1.0, 2.0, 3.0])[:, None, None]
+    random = np.random.default_rng(0)
+    here = random.uniform(4, 12, (3, 5, 2))
+    there = here + random.normal(0, 1, here.shape)
+    here[1, 2:], there[2] = np.nan, np.nan
+    transform = Displacement(field=shift, grid=image.grid)
+    found = part.of(here, there)(Alignment(batch, batch, transform))
+    for b, count in enumerate((5, 2)):
+        alone = Displacement(field=shift[b : b + 1], grid=image.grid)
+        points = here[b, :count], there[b, :count]
+        expected = part.of(*points)(Alignment(image, image, alone))
+        assert float(found[b].detach()) == pytest.approx(float(expected.detach()))
+    assert float(found[2].detach()) == 0
+    found.sum().backward()
+    slope = transform.field.grad
+    assert slope is not None
+    assert bool(slope.isfinite().all())
+    assert float(slope[2].abs().max()) == 0
+
+
+def test_a_field_costs_the_squared_distance():
+    image, _ = pair((16, 16), 0)
+    here = np.random.default_rng(0).uniform(4, 12, (7, 2))
+    still = Displacement(grid=image.grid)
+    cost_there = Field().of(here, here + np.array([3.0, 4.0]))(Alignment(image, image, still))
+    assert float(cost_there.detach()) == pytest.approx(25)
 
 
 @shapes

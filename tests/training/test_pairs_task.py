@@ -236,8 +236,8 @@ def test_augmented_labels_go_where_their_images_go(known):
     assert labels is not None
     as_image = Image(labels.data.float(), subjects.grid, image.mask)
     random = torch.Generator().manual_seed(3)
-    _, maps = moved(image, labels, random)
-    seen, _ = moved(as_image, None, torch.Generator().manual_seed(3))
+    _, maps, _ = moved(image, labels, random)
+    seen, _, _ = moved(as_image, None, torch.Generator().manual_seed(3))
     assert maps is not None
     assert not torch.equal(maps.data, labels.data)
     # intensities pass through a curve, which 0 and 1 and what lies between follow in order
@@ -247,7 +247,7 @@ def test_augmented_labels_go_where_their_images_go(known):
 
 
 def test_what_cannot_be_trained_is_refused(known, folder):
-    with pytest.raises(ValueError, match="compares no images"):
+    with pytest.raises(ValueError, match="compares nothing"):
         PairsRecipe(objective="diffusion")
     with pytest.raises(ValueError, match="share from 0 to 1"):
         PairsRecipe(warm=2)

@@ -20,6 +20,7 @@ from coincide.training.aligned import aligned_images
 from coincide.training.autoencoder import AutoencoderRecipe, AutoencoderTask
 from coincide.training.cases import find_cases
 from coincide.training.images import grey_images
+from coincide.training.known import read_known
 from coincide.training.loop import CURVES, Schedule, Task, read_curves
 from coincide.training.loop import train as run
 from coincide.training.metric import MetricRecipe, MetricTask
@@ -91,27 +92,39 @@ class PairOptions:
 
     Args:
         predictor: Which network, such as pyramid or "voxelmorph(widths=(16, 32, 32, 32))".
-        objective: What is lowered: similarities, penalties on the velocity, and labels.
+        objective: What is lowered: similarities, penalties on the velocity, and labels, landmarks
+            and field where these are known.
+        fixed: Images of a BIDS data set that stay, as their names say: T1w, or ses-1_T1w. Alone,
+            they make pairs of different subjects.
+        moving: Images of a BIDS data set that are mapped, of the same subject as the fixed one:
+            T2w, or ses-2_T1w.
         labels: Folder with label maps of the same names as the images, or what to replace in
-            these, such as _T1=_label. They score pairs held out, and are trained on only where the
-            objective has the term labels.
+            these, such as _T1=_label; of a BIDS data set what the names of its dseg say, such as
+            desc-aseg, where there are several. They score pairs held out, and are trained on only
+            where the objective has the term labels.
         align: Where the images of a pair lie at first: header, as their files say; or centre, their
             middles on each other.
         spacing: Voxel edge, mm; 0: that of the images, or as fine as 400 000 voxels allow.
-        validation: Images to hold out, or pairs of a table; 0: a fifth, at most 40.
+        validation: Images to hold out, subjects of a BIDS data set, or pairs of a table; 0: a
+            fifth, at most 40.
         warm: Share of the steps, from the first, that compare by mse: what networks that see both
             images at once need to begin.
         augmented: How often a pair is turned, stretched and shown otherwise.
+        simulated: How often the moving image is the fixed one under a random deformation, whose
+            field is known; 1: always.
     """
 
     predictor: str = PairsRecipe.predictor
     objective: str = PairsRecipe.objective
+    fixed: str = ""
+    moving: str = ""
     labels: str = ""
     align: Literal["header", "centre"] = "header"
     spacing: float = 0.0
     validation: int = 0
     warm: float = 0.0
     augmented: float = 0.0
+    simulated: float = 0.0
 
 
 def train(
@@ -140,8 +153,8 @@ def train(
         coincide train metric --out metric.safetensors --images t1_folder t2_folder --minutes 10
 
     Args:
-        what: Folder, pattern such as "scans/*_T1.nii.gz", pairs as .csv or as .json of Learn2Reg;
-            or structural, metric or autoencoder.
+        what: Folder, such as one of BIDS, pattern such as "scans/*_T1.nii.gz", pairs as .csv or as
+            .json of Learn2Reg; or structural, metric or autoencoder.
         out: File of weights, .safetensors; a page of curves is written beside it.
         options: How it is trained.
         images: What the others are trained on.
@@ -219,10 +232,13 @@ def _predictor(
         warm=given.warm,
         augmented=given.augmented,
         precision=options.precision,
+        simulated=given.simulated,
     )
-    cases = find_cases(what, given.labels, validation=given.validation)
+    cases = find_cases(
+        what, given.labels, fixed=given.fixed, moving=given.moving, validation=given.validation
+    )
     subjects = read_subjects(cases.cases, spacing=given.spacing, alignment=given.align)
-    task = PairsTask(recipe, cases, subjects)
+    task = PairsTask(recipe, cases, subjects, read_known(cases, subjects))
     if not cases.held:
         print("note: no image is held out, so the numbers flatter; give more images")
     schedule = options.schedule(rate=2e-3, warm=50)

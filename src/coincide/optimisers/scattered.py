@@ -7,6 +7,7 @@ from torch import Tensor
 from coincide.objective import Objective, OnPair, Penalty, Similarity
 from coincide.optimisers.optimiser import Problem
 from coincide.registry import parts
+from coincide.similarities.field import Field
 from coincide.similarities.landmarks import Landmarks
 from coincide.space.grid import Grid
 from coincide.space.image import Image
@@ -92,7 +93,7 @@ def refuse(objective: Objective, name: str) -> None:
                 f"{name} asks penalties at single points, and {term} is none that can be; use one "
                 f"of: {', '.join(known)}"
             )
-        if isinstance(term, OnPair) and not isinstance(term.term, Landmarks):
+        if isinstance(term, OnPair) and not isinstance(term.term, Landmarks | Field):
             raise ValueError(
                 f"{name} looks at points of the two images alone, not at {term}; use adam, which "
                 "looks at all voxels"

@@ -1,6 +1,7 @@
 """Predictor: the interface of networks that look at two images and give a transform."""
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -108,14 +109,28 @@ class Predictor(nn.Module, ABC):
 
     def answered(self, fixed: Image, moving: Image, weight: float | None) -> tuple[Tensor, Grid]:
         """What the network answers, float32, and where the voxels lay that it was shown."""
+        one, other, grid = self.seen(fixed, moving, weight)
+        return self.answer(one, other, weight), grid
+
+    def seen(
+        self, fixed: Image, moving: Image, weight: float | None
+    ) -> tuple[Tensor, Tensor, Grid]:
+        """Both images as the network is shown them, (B, 1, *S), and where their voxels lie."""
         self._check(fixed, moving, weight)
         grid = working_grid(fixed.grid, self.spacing)
         with torch.no_grad():
-            one, other = shown(fixed, grid), shown(moving, grid)
+            return shown(fixed, grid), shown(moving, grid), grid
+
+    def answer(self, fixed: Tensor, moving: Tensor, weight: float | None) -> Tensor:
+        """What the network proposes, computed in its precision, float32."""
+        with self.computing(fixed.device):
+            return self.propose(fixed, moving, weight).float()
+
+    def computing(self, device: torch.device) -> AbstractContextManager[object]:
+        """In which the layers compute in their precision."""
         if self.precision == "float32":
-            return self.propose(one, other, weight), grid
-        with torch.autocast(one.device.type, torch.bfloat16):
-            return self.propose(one, other, weight).float(), grid
+            return nullcontext()
+        return torch.autocast(device.type, torch.bfloat16)
 
     def in_world(self, vectors: Tensor, grid: Grid) -> Transform:
         """Vectors in voxels of a grid, (B, D, *M), as a transform of the world."""

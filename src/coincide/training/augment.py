@@ -14,17 +14,21 @@ GAMMA, LEVEL = 0.2, 0.1  # standard deviations of the logarithm of the power, an
 
 def moved(
     image: Image, labels: Image | None, random: torch.Generator
-) -> tuple[Image, Image | None]:
+) -> tuple[Image, Image | None, np.ndarray]:
     """Images of a batch and their label maps, each under another random affine map.
 
     Args:
         image: (B, 1, *S), from 0 to 1, with a mask.
         labels: On the same grid; None: none.
         random: Which maps and curves.
+
+    Returns:
+        Both, and the maps, (B, D+1, D+1): what was at A x is at x now, mm.
     """
-    images, maps = [], []
+    images, maps, matrices = [], [], []
     for b in range(len(image.data)):
         matrix = random_matrix(image.grid, random)
+        matrices.append(matrix)
         seen = resample(image.pair(b), image.grid, after=matrix)
         images.append(seen.with_data(_curved(seen.data, random)))
         if labels is not None:
@@ -34,7 +38,7 @@ def moved(
     )
     whole = torch.cat([m.data for m in maps]) if maps else None
     made = None if labels is None or whole is None else Image(whole, labels.grid)
-    return Image(data, image.grid, masks), made
+    return Image(data, image.grid, masks), made, np.stack(matrices)
 
 
 def random_matrix(grid: Grid, random: torch.Generator) -> np.ndarray:

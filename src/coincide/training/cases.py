@@ -1,33 +1,22 @@
 """Cases: the images to train on, which of them make pairs, and which are held out."""
 
-import csv
 import glob
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from coincide.training.bids import bids_pairs, is_bids
+from coincide.training.case import Beside, Case, Listed, case
 from coincide.training.images import SUFFIXES
+from coincide.training.table import read_table
 
 MOST, SHARE = 40, 5  # images held out at most, and one of how many
-COLUMNS = ("fixed", "moving", "fixed_labels", "moving_labels")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One image.
-
-    Args:
-        image: Its file.
-        labels: File of its label map; None: none.
-    """
-
-    image: Path
-    labels: Path | None = None
+Places = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -39,29 +28,41 @@ class Cases:
         training: Pairs that are trained on, (fixed, moving) by their place in `cases`.
         validation: Pairs that are only looked at.
         held: Names of the images that no training pair has.
+        beside: What else is known of some pairs.
     """
 
     cases: tuple[Case, ...]
-    training: tuple[tuple[int, int], ...]
-    validation: tuple[tuple[int, int], ...]
+    training: tuple[Places, ...]
+    validation: tuple[Places, ...]
     held: tuple[str, ...]
+    beside: Mapping[Places, Beside] = field(default_factory=dict)
 
 
 def find_cases(
-    pairs: str | Path, labels: str = "", *, validation: int = 0, shown: int = 24
+    pairs: str | Path,
+    labels: str = "",
+    *,
+    fixed: str = "",
+    moving: str = "",
+    validation: int = 0,
+    shown: int = 24,
 ) -> Cases:
-    """Images and pairs from a folder, a pattern, a table or a data set of Learn2Reg.
+    """Images and pairs from a folder, a pattern, a table, BIDS or a data set of Learn2Reg.
 
     Of a folder, or a pattern such as `scans/*_T1.nii.gz`, every image makes a pair with every
-    other. Those held out are chosen by a fixed seed, whatever the seed of the training.
+    other. Of a folder with `dataset_description.json`, which is BIDS, see `bids_pairs`. Those held
+    out are chosen by a fixed seed, whatever the seed of the training.
 
     Args:
-        pairs: Folder, pattern, `.csv` with the columns fixed, moving and perhaps fixed_labels and
-            moving_labels, or the `.json` of Learn2Reg; paths in both are relative to the file.
+        pairs: Folder, pattern, `.csv` of `read_table`, or the `.json` of Learn2Reg; paths in both
+            are relative to the file.
         labels: Folder with label maps of the same names, or `OLD=NEW` for what in the name of an
             image makes it that of its labels, such as `_T1=_label`; empty: none, or those that the
-            file lists.
-        validation: Images held out of a folder, or pairs of a table; 0: a fifth, at most 40.
+            file lists. Of BIDS: entities of the label maps.
+        fixed: Of BIDS alone: which images stay.
+        moving: Of BIDS alone: which of the same subject are mapped; empty: those of others.
+        validation: Images held out of a folder, subjects of BIDS, or pairs of a table; 0: a
+            fifth, at most 40.
         shown: Pairs of images held out that are looked at, at most.
 
     Raises:
@@ -69,30 +70,55 @@ def find_cases(
         ValueError: if there are not two images, or the table lacks a column.
     """
     path = Path(pairs)
+    if not is_bids(path) and (fixed or moving):
+        raise ValueError(
+            f"--fixed and --moving choose images of a BIDS data set, and {pairs} is none: it is no "
+            "folder with a dataset_description.json"
+        )
     if path.suffix.lower() in (".csv", ".json"):
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}")
-        listed = _csv(path) if path.suffix.lower() == ".csv" else _learn2reg(path)
+        if labels:
+            raise ValueError(f"{path} itself lists the labels of its images; leave out --labels")
+        listed = read_table(path) if path.suffix.lower() == ".csv" else _learn2reg(path)
         if listed is not None:
             return _paired(listed, validation)
         cases = _learn2reg_cases(path)
+    elif is_bids(path):
+        cases, made, subjects = bids_pairs(path, fixed, moving, labels)
+        return _held_out(cases, made, subjects, validation, shown)
     else:
         cases = _folder(path, labels)
     if len(cases) < 2:
         raise ValueError(
             f"{pairs} holds {len(cases)} images; two or more are needed to make a pair"
         )
-    count = validation or min(MOST, len(cases) // SHARE)
-    order = np.random.default_rng(0).permutation(len(cases))
-    held, kept = order[:count].tolist(), order[count:].tolist()
-    if len(kept) < 2:
-        raise ValueError(f"of {len(cases)} images {count} cannot be held out; two must be left")
-    training = tuple(permutations(sorted(kept), 2))
+    made = list(permutations(range(len(cases)), 2))
+    return _held_out(cases, made, [str(one.image) for one in cases], validation, shown)
+
+
+def _held_out(
+    cases: Sequence[Case],
+    pairs: Sequence[Places],
+    groups: Sequence[str],
+    validation: int,
+    shown: int,
+) -> Cases:
+    """Some groups of images, such as those of a subject, are in no pair that is trained on."""
+    names = list(dict.fromkeys(groups))
+    count = validation or min(MOST, len(names) // SHARE)
+    order = np.random.default_rng(0).permutation(len(names))
+    rank = {names[group]: number for number, group in enumerate(order)}
+    place = [rank[group] for group in groups]
+    training = tuple(pair for pair in pairs if min(place[pair[0]], place[pair[1]]) >= count)
+    if not training:
+        raise ValueError(f"of {len(names)} images {count} cannot be held out; two must be left")
     # too few to hold any out: what is looked at is what is trained on
-    both = list(permutations(held if len(held) > 1 else kept, 2))
+    both = [pair for pair in pairs if max(place[pair[0]], place[pair[1]]) < count] or [*training]
+    both.sort(key=lambda pair: (place[pair[0]], place[pair[1]]))
     chosen = np.random.default_rng(1).permutation(len(both))[:shown]
-    names = tuple(sorted(cases[i].image.name for i in held))
-    return Cases(tuple(cases), training, tuple(both[i] for i in chosen), names)
+    held = sorted(one.image.name for one, n in zip(cases, place, strict=True) if n < count)
+    return Cases(tuple(cases), training, tuple(both[i] for i in chosen), tuple(held))
 
 
 def _folder(path: Path, labels: str) -> list[Case]:
@@ -118,33 +144,6 @@ def _there(path: Path) -> Path:
     return path
 
 
-Listed = list[tuple[Case, Case]]
-
-
-def _csv(path: Path) -> Listed:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for name in COLUMNS[:2]:
-        if not rows or name not in rows[0]:
-            raise ValueError(f"{path} has no column {name!r}; known columns: {', '.join(COLUMNS)}")
-    return [
-        (
-            _case(path, row["fixed"], row.get("fixed_labels")),
-            _case(path, row["moving"], row.get("moving_labels")),
-        )
-        for row in rows
-    ]
-
-
-def _case(beside: Path, image: str, labels: str | None) -> Case:
-    files = [beside.parent / name if name else None for name in (image, labels)]
-    for file in files:
-        if file is not None and not file.is_file():
-            raise FileNotFoundError(f"{beside} lists {file}, which is not there")
-    assert files[0] is not None
-    return Case(files[0], files[1])
-
-
 def _learn2reg(path: Path) -> Listed | None:
     """The pairs of a data set that lists some."""
     told = _json(path)
@@ -154,8 +153,9 @@ def _learn2reg(path: Path) -> Listed | None:
     labels = _labels_of(told)
     return [
         (
-            _case(path, pair["fixed"], labels.get(pair["fixed"])),
-            _case(path, pair["moving"], labels.get(pair["moving"])),
+            case(path, pair["fixed"], labels.get(pair["fixed"])),
+            case(path, pair["moving"], labels.get(pair["moving"])),
+            Beside(),
         )
         for pair in pairs
     ]
@@ -165,7 +165,7 @@ def _learn2reg_cases(path: Path) -> list[Case]:
     told = _json(path)
     labels = _labels_of(told)
     rows = told.get("training", ())
-    return [_case(path, row["image"], labels.get(row["image"])) for row in rows]
+    return [case(path, row["image"], labels.get(row["image"])) for row in rows]
 
 
 def _labels_of(told: Mapping[str, Any]) -> dict[str, str]:
@@ -184,8 +184,15 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 def _paired(listed: Listed, validation: int) -> Cases:
     """Cases of listed pairs; of those held out, no image is in a pair that is trained on."""
-    cases = list(dict.fromkeys(case for pair in listed for case in pair))
-    pairs = [(cases.index(one), cases.index(other)) for one, other in listed]
+    cases = list(dict.fromkeys(one for pair in listed for one in pair[:2]))
+    pairs = [(cases.index(one), cases.index(other)) for one, other, _ in listed]
+    beside: dict[Places, Beside] = {}
+    for pair, (one, other, known) in zip(pairs, listed, strict=True):
+        if beside.setdefault(pair, known) != known:
+            raise ValueError(
+                f"{other.image.name} on {one.image.name} is listed twice, with other points or "
+                "another transform; list a pair once"
+            )
     count = validation or min(MOST, len(pairs) // SHARE)
     chosen = np.random.default_rng(0).permutation(len(pairs))[:count]
     held = {image for i in chosen for image in pairs[i]}
@@ -198,4 +205,4 @@ def _paired(listed: Listed, validation: int) -> Cases:
         raise ValueError(f"of {len(pairs)} pairs {count} cannot be held out; one must be left")
     looked = tuple(pairs[i] for i in chosen) or training
     names: Sequence[str] = sorted(cases[i].image.name for i in held)
-    return Cases(tuple(cases), training, looked, tuple(names))
+    return Cases(tuple(cases), training, looked, tuple(names), beside)

@@ -1,6 +1,6 @@
 """Pairs: training a predictor on pairs of images, by the objective that an optimiser minimises."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,18 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from coincide.alignment import Alignment
-from coincide.objective import Objective, Penalty
+from coincide.objective import Objective, Penalty, Similarity
 from coincide.objective import objective as read_objective
 from coincide.predictors.cost import cost
 from coincide.predictors.predictor import Precision, Predictor
 from coincide.registry import build
+from coincide.scores.landmarks import landmarks
 from coincide.scores.overlap import overlap
+from coincide.similarities.field import Field
 from coincide.space.image import Image
 from coincide.synthetic.noise import uniform, whole
-from coincide.training.augment import moved
-from coincide.training.cases import Cases
+from coincide.training.batches import Batches
+from coincide.training.cases import Cases, Places
+from coincide.training.known import Known, check_known
 from coincide.training.loop import Task
 from coincide.training.report import row_of_slices
+from coincide.training.simulated import simulated
 from coincide.training.subjects import Subjects
 
 FIRST = read_objective("mse")  # what brings large parts together before details are compared
@@ -35,15 +39,18 @@ class PairsRecipe:
     Args:
         predictor: Which network, as text.
         objective: What is lowered: similarities of the images, penalties on the velocity, and
-            `labels` where there are some.
+            `labels`, `landmarks` and `field` where these are known.
         seed: Of the weights, of the order of pairs and of how they are moved.
         batch: Pairs of each step.
         warm: Share of the steps, from the first, that lower `mse` instead of the similarities.
         augmented: How often both images of a pair are turned, stretched and shown otherwise.
         precision: Numbers of the layers of the network.
+        simulated: How often the moving image is made from the fixed one, by a deformation that is
+            known and that `field` compares.
 
     Raises:
-        ValueError: if the objective compares no images, or a share lies outside of 0 to 1.
+        ValueError: if the objective compares nothing, a share lies outside of 0 to 1, or one has
+            no meaning for this objective.
     """
 
     predictor: str = "pyramid"
@@ -53,13 +60,26 @@ class PairsRecipe:
     warm: float = 0.0
     augmented: float = 0.0
     precision: Precision = "float32"
+    simulated: float = 0.0
 
     def __post_init__(self):
-        if not read_objective(self.objective).similarities:
+        target = read_objective(self.objective)
+        if all(isinstance(term, Penalty) for _, term in target.terms):
             raise ValueError(
-                f"{self.objective!r} compares no images; add a similarity such as lncc"
+                f"{self.objective!r} compares nothing; add a similarity such as lncc, or what is "
+                "known of the pairs: labels, landmarks or field"
             )
-        for name in ("warm", "augmented"):
+        if self.warm and not target.similarities:
+            raise ValueError(
+                f"a warm-up compares by mse instead of the similarities, and {self.objective!r} "
+                "has none; leave out --warm"
+            )
+        if self.simulated and "field" not in target.absent:
+            raise ValueError(
+                f"of simulated pairs the field is known, which {self.objective!r} does not "
+                "compare; add field to it, or leave out --simulated"
+            )
+        for name in ("warm", "augmented", "simulated"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
         if self.batch < 1:
@@ -78,6 +98,7 @@ class PairsTask(Task):
         recipe: How.
         cases: Which pairs are trained on, and which are looked at.
         subjects: All images on one grid.
+        known: Landmarks and transforms of the pairs that have some.
 
     References:
         Balakrishnan et al. (2019), "VoxelMorph", arXiv:1809.05231; Hu et al. (2018),
@@ -86,9 +107,12 @@ class PairsTask(Task):
 
     network: Predictor
 
-    def __init__(self, recipe: PairsRecipe, cases: Cases, subjects: Subjects):
+    def __init__(
+        self, recipe: PairsRecipe, cases: Cases, subjects: Subjects, known: Known | None = None
+    ):
         torch.manual_seed(recipe.seed)
         self.recipe, self.cases, self.subjects = recipe, cases, subjects
+        self.known = known or Known()
         self.network = build(recipe.predictor, Predictor)
         if self.network.dim != subjects.grid.dim:
             raise ValueError(
@@ -99,11 +123,23 @@ class PairsTask(Task):
         self.network.spacing = self.network.spacing or float(subjects.grid.spacing[0])
         self.network.precision = recipe.precision
         self.objective = read_objective(recipe.objective)
-        if "labels" in self.objective.absent and None in subjects.labels:
-            raise ValueError("the objective has the term 'labels', but some image has no labels")
+        check_known(self.objective, cases, subjects, self.known, recipe.simulated)
+        self.batches = Batches(
+            subjects,
+            self.known,
+            self.objective.absent,
+            points=max([t.points for _, t in self.objective.terms if isinstance(t, Field)] or [1]),
+            augmented=recipe.augmented,
+            simulated=recipe.simulated,
+        )
         looked_at = {i for pair in cases.validation for i in pair}
-        outlined = all(subjects.labels[i] is not None for i in looked_at)
-        self.score = "dice" if outlined else "similarity held out"
+        if all(subjects.labels[i] is not None for i in looked_at):
+            self.score = "dice"
+        elif self.objective.similarities:
+            self.score = "similarity held out"
+        else:
+            marked = any(pair in self.known.points for pair in cases.validation)
+            self.score = "landmarks held out" if marked else "field held out"
         self.settings = {
             **asdict(recipe),
             "predictor": str(self.network),
@@ -111,7 +147,7 @@ class PairsTask(Task):
             "pairs": len(cases.training),
             "held out": list(cases.held),
             "grid": list(subjects.grid.shape),
-            "sha256": subjects.sha256,
+            "sha256": subjects.sha256 + self.known.sha256,
         }
 
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -123,66 +159,76 @@ class PairsTask(Task):
             self.cases.training[whole(random, 0, len(self.cases.training))]
             for _ in range(self.recipe.batch)
         ]
-        fixed, moving, maps = self.batch(chosen, random, next(network.parameters()).device)
-        found, more = network.trained(fixed, moving, weight, random)
+        batch = self.batches.drawn(chosen, random, next(network.parameters()).device)
+        found, more = network.trained(batch.fixed, batch.moving, weight, random)
         objective = self.objective
         if step < self.recipe.warm * self.total:
-            objective = Objective((*FIRST.terms, *self.penalties.terms))
-        if maps is not None:
-            objective = objective.with_data("labels", *maps)
-        total, values = cost(objective, Alignment(fixed, moving, found), weight)
+            others = tuple(t for t in objective.terms if not isinstance(t[1], Similarity))
+            objective = Objective((*FIRST.terms, *others))
+        for name, both in batch.data.items():
+            objective = objective.with_data(name, *both)
+        total, values = cost(objective, Alignment(batch.fixed, batch.moving, found), weight)
         return total + more, values
-
-    @property
-    def penalties(self) -> Objective:
-        """The part of the objective that does not look at the images."""
-        return Objective(tuple(t for t in self.objective.terms if isinstance(t[1], Penalty)))
-
-    def batch(
-        self, chosen: Sequence[tuple[int, int]], random: torch.Generator, device: torch.device
-    ) -> tuple[Image, Image, tuple[Image, Image] | None]:
-        """Fixed and moving images of some pairs, and their label maps where the loss wants them."""
-        wanted = "labels" in self.objective.absent
-        augmented = uniform(random, 0, 1) < self.recipe.augmented
-        images, maps = [], []
-        for side in range(2):
-            which = [pair[side] for pair in chosen]
-            image = self.subjects.images(which)
-            held = self.subjects.label_maps(which) if wanted else None
-            if augmented:
-                image, held = moved(image, held, random)
-            images.append(image.to(device))
-            maps.append(held)
-        one, other = maps
-        both = None if one is None or other is None else (one.to(device), other.to(device))
-        return images[0], images[1], both
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """On pairs held out: minus the mean cost of their images, Dice of labels, folded voxels."""
+        """On pairs held out: what their images, labels, landmarks and fields say; folded voxels."""
         assert isinstance(network, Predictor)
-        costs, before, after, folded = [], [], [], []
         device = next(network.parameters()).device
+        rows = []
         for pair in self.cases.validation:
             alignment = self.aligned(network, pair, device)
-            costs.append(float(compared(self.objective)(alignment)[0]))
-            folded.append(100 * float((alignment.jacobian <= 0).float().mean()))
-            maps = [self.subjects.label_maps([i]) for i in pair]
-            if maps[0] is not None and maps[1] is not None:
-                warped = alignment.pull(maps[1].to(device), interpolation="label").numpy()
-                before.append(overlap(maps[0].numpy(), maps[1].numpy()).mean_dice)
-                after.append(overlap(maps[0].numpy(), warped).mean_dice)
-        numbers = {
-            "similarity held out": -float(np.mean(costs)),
-            "folding %": float(np.mean(folded)),
-        }
-        if after:
-            numbers |= {"dice before": float(np.mean(before)), "dice": float(np.mean(after))}
-        return numbers
+            rows.append(self._scored(pair, alignment))
+            if self.recipe.simulated and pair not in self.known.fields:
+                rows[-1] |= self._scored_field(*self._simulated(network, pair, device))
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
 
-    def aligned(self, network: Predictor, pair: tuple[int, int], device: torch.device) -> Alignment:
+    def _scored(self, pair: Places, alignment: Alignment) -> dict[str, float]:
+        """Of one pair held out."""
+        found = {}
+        if self.objective.similarities:
+            found["similarity held out"] = -float(compared(self.objective)(alignment)[0])
+        found["folding %"] = 100 * float((alignment.jacobian <= 0).float().mean())
+        maps = [self.subjects.label_maps([i]) for i in pair]
+        if maps[0] is not None and maps[1] is not None:
+            moving = maps[1].to(alignment.fixed.data.device)
+            warped = alignment.pull(moving, interpolation="label").numpy()
+            found["dice before"] = overlap(maps[0].numpy(), maps[1].numpy()).mean_dice
+            found["dice"] = overlap(maps[0].numpy(), warped).mean_dice
+        if pair in self.known.points:
+            points = self.known.points[pair]
+            error = landmarks(alignment.transform, *points, self.subjects.grid)
+            found |= {"tre before mm": error.initial_mean_mm, "tre mm": error.tre_mean_mm}
+            found["landmarks held out"] = -error.tre_mean_mm
+        if pair in self.known.fields:
+            found |= self._scored_field(alignment, self.known.fields[pair].float())
+        return found
+
+    def _scored_field(self, alignment: Alignment, field: Tensor) -> dict[str, float]:
+        """How far a prediction lies from a known field, mm."""
+        fixed = alignment.fixed
+        field = field.to(fixed.data.device)
+        before, after = (
+            float(fixed.mean(u.norm(dim=1, keepdim=True))[0])
+            for u in (field, alignment.displacement - field)
+        )
+        return {"field before mm": before, "field mm": after, "field held out": -after}
+
+    def _simulated(
+        self, network: Predictor, pair: Places, device: torch.device
+    ) -> tuple[Alignment, Tensor]:
+        """The fixed image of a pair and itself, bent, under what the network predicts."""
+        fixed = self.subjects.images([pair[0]])
+        moving, _, field = simulated(fixed, None, torch.Generator().manual_seed(pair[1]))
+        return self._under(network, fixed.to(device), moving.to(device)), field
+
+    def aligned(self, network: Predictor, pair: Places, device: torch.device) -> Alignment:
         """One pair under what the network predicts."""
         fixed, moving = (self.subjects.images([i]).to(device) for i in pair)
+        return self._under(network, fixed, moving)
+
+    def _under(self, network: Predictor, fixed: Image, moving: Image) -> Alignment:
         weight = WATCHED if network.conditional else None
         return Alignment(fixed, moving, network(fixed, moving, weight))
 

@@ -18,7 +18,7 @@ from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.space.orientation import oriented
 from coincide.space.sampling import resample
-from coincide.training.cases import Case
+from coincide.training.case import Case
 
 Alignment = Literal["header", "centre"]
 MARGIN = 10.0  # mm kept around the foreground, as where a model is used
@@ -35,6 +35,7 @@ class Subjects:
         masks: Where each shows something, (1, 1, *S), 0 or 1.
         labels: Label map of each, (1, 1, *S) int64; None: it has none.
         centred: Whether the middles of all images lie on each other.
+        matrices: From the world of each file to that of the grid, mm to mm, (D+1, D+1) each.
     """
 
     grid: Grid
@@ -42,6 +43,7 @@ class Subjects:
     masks: tuple[Tensor, ...]
     labels: tuple[Tensor | None, ...]
     centred: bool
+    matrices: tuple[np.ndarray, ...]
 
     @property
     def sha256(self) -> str:
@@ -97,7 +99,7 @@ def read_subjects(
         edge = round(edge * (common.voxels / VOXELS) ** (1 / common.dim), 2)
         grids = [working_grid(image.grid, edge) for image in images]
         common = _around(grids, centred=centred)
-    data, masks, labels = [], [], []
+    data, masks, labels, matrices = [], [], [], []
     for image, own, held in zip(images, grids, maps, strict=True):
         place = own if centred else common
         seen = shown(image, place)
@@ -112,7 +114,8 @@ def read_subjects(
         data.append(seen)
         masks.append((inside > 0.5).float())
         labels.append(there)
-    return Subjects(common, tuple(data), tuple(masks), tuple(labels), centred)
+        matrices.append(_matrix(own, common) if centred else np.eye(common.dim + 1))
+    return Subjects(common, tuple(data), tuple(masks), tuple(labels), centred, tuple(matrices))
 
 
 def _around(grids: Sequence[Grid], *, centred: bool) -> Grid:
@@ -138,8 +141,21 @@ def _corners(grid: Grid) -> np.ndarray:
 
 def _padded(volume: Tensor, shape: tuple[int, ...], mode: str = "constant") -> Tensor:
     """With the same middle, up to half a voxel, continued to a larger shape."""
+    before = _before(volume.shape[2:], shape)
     pad = []
-    for n, wanted in zip(reversed(volume.shape[2:]), reversed(shape), strict=True):
-        pad += [(wanted - n) // 2, wanted - n - (wanted - n) // 2]
+    for n, wanted, first in zip(volume.shape[2:], shape, before, strict=True):
+        pad = [first, wanted - n - first, *pad]  # torch wants the last axis first
     kind = volume.dtype
     return F.pad(volume.float(), pad, mode=mode).to(kind)
+
+
+def _before(shape: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    """Voxels that are put in front of each axis."""
+    return [(large - n) // 2 for n, large in zip(shape, wanted, strict=True)]
+
+
+def _matrix(own: Grid, common: Grid) -> np.ndarray:
+    """World of an image to that of the common grid, where its voxels are put."""
+    shift = np.eye(own.dim + 1)
+    shift[:-1, -1] = _before(own.shape, common.shape)
+    return common.affine @ shift @ own.inverse
