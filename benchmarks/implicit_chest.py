@@ -15,11 +15,14 @@ from coincide.optimisers.optimise import Optimise
 from coincide.scores.mapped import mapped
 from coincide.scores.regularity import regularity
 from coincide.space.image import Image
+from coincide.transforms.composite import Composite
+from coincide.transforms.cycle import Cycle
 from coincide.transforms.transform import Transform
 from coincide.way import Pair
 
 WINDOW = (-1000.0, 500.0)  # Hounsfield units, as in the preset `lung-ct`
 MARGIN = 10.0  # mm
+DOUBTED = 5000  # places where uncertainty is asked
 MISMARKED = (8, 9)  # landmarks that very likely lie slices beside their place
 
 
@@ -50,6 +53,16 @@ class Chest:
     def errors(self, transform: Transform) -> np.ndarray:
         """Of each landmark, mm."""
         return np.linalg.norm(mapped(transform, self.points[0]) - self.points[1], axis=1)
+
+    def doubt(self, transform: Transform) -> float | None:
+        """Mean uncertainty at voxels from all over the lungs, mm; None: it knows none."""
+        first = list(transform)[-1] if isinstance(transform, Composite) else transform
+        if not isinstance(first, Cycle):
+            return None
+        index = np.argwhere(self.scan.weight()[0, 0].numpy() > 0)
+        index = index[:: max(1, len(index) // DOUBTED)]
+        points = torch.as_tensor(self.scan.grid.to_world(index), dtype=torch.float32)[None]
+        return float(first.uncertainty(points).mean())
 
     def scored(self, transform: Transform) -> dict[str, float]:
         """Landmark errors, mm, and folding inside the lungs, %."""

@@ -18,7 +18,6 @@ from coincide.optimisers.idir import IDIR
 from coincide.optimisers.level import Level
 from coincide.optimisers.optimiser import Optimiser
 from coincide.optimisers.sampled import Sampled
-from coincide.scores.uncertainty import uncertainty
 from coincide.transforms.transform import Transform
 
 SEEDS, STEPS, POINTS = 12, 250, 2000
@@ -72,8 +71,8 @@ def _row(folders: Folders, *, maker: Maker, masked: bool = True) -> dict[str, An
     with Spent() as spent:
         found = fits(pair, maker, range(SEEDS))
     told = summary([float(pair.errors(one).mean()) for one in found])
-    doubts = [uncertainty(one, pair.scan) for one in found]
-    told["uncertainty, mm"] = rounded(doubt.mean_mm for doubt in doubts if doubt)
+    doubts = [pair.doubt(one) for one in found]
+    told["uncertainty, mm"] = rounded(doubt for doubt in doubts if doubt is not None)
     each = {"seconds a fit": round(spent.seconds / SEEDS, 1), "gb": round(spent.peak, 2)}
     return told | each
 

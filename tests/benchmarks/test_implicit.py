@@ -65,6 +65,7 @@ def test_a_start_is_followed_by_every_kind_of_fit(pair, maker):
 
     (found,) = starts.fits(pair, few, [0], steps=2, spacing=4.0)
     assert 0 < pair.scored(found)["without 8 and 9"] < 20
+    assert (pair.doubt(found) is None) == (maker is not starts.cycle)
     assert starts.summary([2.0, 3.5])["failed"] == "1 of 2"
 
 
