@@ -84,7 +84,8 @@ def chest(folders: Folders, start: str, *, masked: bool = True) -> Chest:
 
     Args:
         folders: Where the images are.
-        start: `affine` or `translation`, or `header`: nothing.
+        start: `affine` or `translation` of the lungs, or `affine of all`, `translation of all`:
+            of the whole chest, from farther off.
         masked: Whether the deformation looks at the lungs alone.
     """
     room = folders.data / "lung_ct"
@@ -95,15 +96,16 @@ def chest(folders: Folders, start: str, *, masked: bool = True) -> Chest:
     mask = co.read_image(room / "elx_baseline_lungmask.nii.gz").data > 0
     scan = co.read_image(room / "elx_baseline_CT.nii.gz").with_mask(mask.float())
     moving = co.read_image(room / "elx_followup_CT.nii.gz")
-    kept = folders.work / f"chest-{start}.h5"
-    if start != "header" and not kept.exists():
+    kept = folders.work / f"chest-{start}.h5".replace(" ", "-")
+    if not kept.exists():
         folders.work.mkdir(parents=True, exist_ok=True)
-        found = co.register(scan, moving, start, preset="lung-ct", device="cpu").transform
+        kind, _, whole = start.partition(" ")
+        fixed = scan.with_mask(None) if whole else scan
+        found = co.register(fixed, moving, kind, preset="lung-ct", device="cpu").transform
         co.write_transform(found, kept)
     seen = scan if masked else scan.with_mask(None)
     pair = Pair(_shown(seen, "fixed"), _shown(moving, "moving"))
-    if start != "header":
-        pair = pair.under(co.read_transform(kept))
+    pair = pair.under(co.read_transform(kept))
     return Chest(pair, scan, lps * np.array([-1.0, -1.0, 1.0]))
 
 

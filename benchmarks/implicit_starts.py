@@ -62,12 +62,16 @@ def fits(
     return found
 
 
-def _row(folders: Folders, *, maker: Maker, masked: bool = True) -> dict[str, Any]:
-    pair = chest(folders, "translation", masked=masked)
+def _row(
+    folders: Folders, *, maker: Maker, start: str = "translation", masked: bool = True
+) -> dict[str, Any]:
+    pair = chest(folders, start, masked=masked)
     pair.images  # noqa: B018  interpolated once, before the clock starts
     with Spent() as spent:
         found = fits(pair, maker, range(SEEDS))
-    told = summary([float(pair.errors(one).mean()) for one in found])
+    assert pair.pair.outer is not None
+    before = {"start, mm": round(float(pair.errors(pair.pair.outer).mean()), 2)}
+    told = before | summary([float(pair.errors(one).mean()) for one in found])
     doubts = [pair.doubt(one) for one in found]
     told["uncertainty, mm"] = rounded(doubt for doubt in doubts if doubt is not None)
     each = {"seconds a fit": round(spent.seconds / SEEDS, 1), "gb": round(spent.peak, 2)}
@@ -85,14 +89,19 @@ def summary(errors: list[float]) -> dict[str, Any]:
     }
 
 
+FAR = "translation of all"
+
 ROWS: dict[str, Row] = {
     "one network": partial(_row, maker=single),
-    "one network, no mask": partial(_row, maker=single, masked=False),
     "two networks that must agree": partial(_row, maker=cycle),
-    "two networks that must agree, no mask": partial(_row, maker=cycle, masked=False),
     "two that need not": partial(_row, maker=partial(cycle, beta=0.0)),
+    "one network, no mask": partial(_row, maker=single, masked=False),
     "one, as published but small": partial(_row, maker=plain),
-    "one, as published but small, no mask": partial(_row, maker=plain, masked=False),
+    "one network, from farther off": partial(_row, maker=single, start=FAR),
+    "two networks that must agree, from farther off": partial(_row, maker=cycle, start=FAR),
+    "one, as published but small, from farther off, no mask": partial(
+        _row, maker=plain, start=FAR, masked=False
+    ),
 }
 
 
