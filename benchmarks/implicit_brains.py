@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from implicit_lung import Plan, levels, of_preset
 from implicit_rows import Folders, Row
@@ -28,16 +29,8 @@ METHODS: dict[str, Plan] = {
         "siren(omega=15.0)",
         levels("standardised + 1*bending", "sampled(points=10000)", 150, 150, 150),
     ),
-    "siren(15), ncc + bending, sampled": (
-        "siren(omega=15.0)",
-        levels("ncc + 1*bending", "sampled(points=10000)", 150, 150, 150),
-    ),
     "sinr(6), lncc + bending, adam": (
         "sinr(spacing=6.0, omega=20.0)",
-        levels("lncc(radius=2) + 1*bending", "adam(rate=0.002)", 60, 60),
-    ),
-    "sinr(4), lncc + bending, adam": (
-        "sinr(spacing=4.0, omega=20.0)",
         levels("lncc(radius=2) + 1*bending", "adam(rate=0.002)", 60, 60),
     ),
 }
@@ -65,9 +58,7 @@ def _row(folders: Folders, *, plan: Plan | None) -> dict[str, Any]:
     return {"Dice": round(dice or 0.0, 4), "folding, %": round(folded, 4)} | cost
 
 
-def _only(labels: Any, wanted: tuple[int, ...]) -> Any:
-    import numpy as np
-
+def _only(labels: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
     return np.where(np.isin(labels, wanted), labels, 0)
 
 
