@@ -25,9 +25,9 @@ from coincide.transforms.displacement import Displacement
 from coincide.transforms.series import Series
 from coincide.transforms.transform import Transform
 
-PEAK, SIGMA, SPACING = 8.0, 30.0, 3.0  # mm
+PEAK, SIGMA, SPACING = 8.0, 30.0, 4.0  # mm
 WANTED = "ngf + 0.3*bending"
-STEPS = (100, 60)
+STEPS = (100, 50)
 COUNT = 5000  # points at which errors are taken
 
 
