@@ -96,6 +96,7 @@ class PairOptions:
         warm: Share of the steps, from the first, that compare by mse: what networks that see both
             images at once need to begin.
         augmented: How often a pair is turned, stretched and shown otherwise.
+        start: Model to go on from, of the same predictor, such as one of other images.
     """
 
     predictor: str = PairsRecipe.predictor
@@ -106,6 +107,7 @@ class PairOptions:
     validation: int = 0
     warm: float = 0.0
     augmented: float = 0.0
+    start: str = ""
 
 
 def train(
@@ -206,6 +208,7 @@ def _predictor(
         warm=given.warm,
         augmented=given.augmented,
         precision=options.precision,
+        start=given.start,
     )
     cases = find_cases(what, given.labels, validation=given.validation)
     subjects = read_subjects(cases.cases, spacing=given.spacing, alignment=given.align)

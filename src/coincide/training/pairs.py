@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from coincide.alignment import Alignment
-from coincide.objective import Objective, Penalty
+from coincide.networks.model_file import read_model
+from coincide.objective import Objective, PairedTerm, Penalty
 from coincide.objective import objective as read_objective
 from coincide.predictors.cost import cost
+from coincide.predictors.model import load_model
 from coincide.predictors.predictor import Precision, Predictor
 from coincide.registry import build
 from coincide.scores.overlap import overlap
@@ -20,12 +22,14 @@ from coincide.synthetic.noise import uniform, whole
 from coincide.training.augment import moved
 from coincide.training.cases import Cases
 from coincide.training.loop import Task
+from coincide.training.patch_nce import Learned, PatchNCETerm
 from coincide.training.report import row_of_slices
 from coincide.training.subjects import Subjects
 
 FIRST = read_objective("mse")  # what brings large parts together before details are compared
 WATCHED = 0.2  # weight at which a conditional network is looked at
 SHOWN = 6  # pairs on the page
+LOOKED = 10_000_000  # number of a step that no training reaches
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class PairsRecipe:
         warm: Share of the steps, from the first, that lower `mse` instead of the similarities.
         augmented: How often both images of a pair are turned, stretched and shown otherwise.
         precision: Numbers of the layers of the network.
+        start: Model of the same predictor that it goes on from; empty: random weights.
 
     Raises:
         ValueError: if the objective compares no images, or a share lies outside of 0 to 1.
@@ -53,9 +58,10 @@ class PairsRecipe:
     warm: float = 0.0
     augmented: float = 0.0
     precision: Precision = "float32"
+    start: str = ""
 
     def __post_init__(self):
-        if not read_objective(self.objective).similarities:
+        if not compared(read_objective(self.objective)).terms:
             raise ValueError(
                 f"{self.objective!r} compares no images; add a similarity such as lncc"
             )
@@ -98,7 +104,11 @@ class PairsTask(Task):
         # a model works on voxels of the size that it has seen
         self.network.spacing = self.network.spacing or float(subjects.grid.spacing[0])
         self.network.precision = recipe.precision
+        if recipe.start:
+            self.network.load_state_dict(_weights(recipe.start, self.network))
         self.objective = read_objective(recipe.objective)
+        learned = [term for _, term in self.objective.terms if isinstance(term, PatchNCETerm)]
+        self.along = [term.network(subjects.grid.dim) for term in learned]
         if "labels" in self.objective.absent and None in subjects.labels:
             raise ValueError("the objective has the term 'labels', but some image has no labels")
         looked_at = {i for pair in cases.validation for i in pair}
@@ -113,11 +123,15 @@ class PairsTask(Task):
             "grid": list(subjects.grid.shape),
             "sha256": subjects.sha256,
         }
+        used = [recipe.start, *(path for term in learned for path in (term.fixed, term.moving))]
+        if any(used):
+            made = {path: read_model(path)[1]["sha256"] for path in used if path}
+            self.settings["made from"] = made
 
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         """Mean cost over the pairs of a batch, and that of every term."""
         assert isinstance(network, Predictor)
-        random = torch.Generator().manual_seed((self.recipe.seed << 40) + step)
+        random = _random(self.recipe.seed, step)
         weight = uniform(random, 0, 1) if network.conditional else None
         chosen = [
             self.cases.training[whole(random, 0, len(self.cases.training))]
@@ -125,13 +139,22 @@ class PairsTask(Task):
         ]
         fixed, moving, maps = self.batch(chosen, random, next(network.parameters()).device)
         found, more = network.trained(fixed, moving, weight, random)
-        objective = self.objective
+        objective = self.bound(random)
         if step < self.recipe.warm * self.total:
             objective = Objective((*FIRST.terms, *self.penalties.terms))
         if maps is not None:
             objective = objective.with_data("labels", *maps)
         total, values = cost(objective, Alignment(fixed, moving, found), weight)
         return total + more, values
+
+    def bound(self, random: torch.Generator) -> Objective:
+        """The objective, its learned terms with their networks, which look at random places."""
+        networks = iter(self.along)
+        terms = [
+            (w, Learned(t, next(networks), random) if isinstance(t, PatchNCETerm) else t)
+            for w, t in self.objective.terms
+        ]
+        return Objective(tuple(terms))
 
     @property
     def penalties(self) -> Objective:
@@ -165,7 +188,9 @@ class PairsTask(Task):
         device = next(network.parameters()).device
         for pair in self.cases.validation:
             alignment = self.aligned(network, pair, device)
-            costs.append(float(compared(self.objective)(alignment)[0]))
+            costs.append(
+                float(compared(self.bound(_random(self.recipe.seed, LOOKED)))(alignment)[0])
+            )
             folded.append(100 * float((alignment.jacobian <= 0).float().mean()))
             maps = [self.subjects.label_maps([i]) for i in pair]
             if maps[0] is not None and maps[1] is not None:
@@ -219,4 +244,21 @@ class PairsTask(Task):
 
 def compared(objective: Objective) -> Objective:
     """The part of an objective that compares the images themselves."""
-    return Objective(objective.similarities)
+    beside = Penalty | PairedTerm
+    return Objective(tuple((w, t) for w, t in objective.terms if not isinstance(t, beside)))
+
+
+def _random(seed: int, step: int) -> torch.Generator:
+    """The random numbers of one step, whatever came before."""
+    return torch.Generator().manual_seed((seed << 40) + step)
+
+
+def _weights(start: str, network: Predictor) -> Mapping[str, Tensor]:
+    """Those of a model, which must be of the same network."""
+    found = load_model(start).predictor
+    if str(found) != str(network):
+        raise ValueError(
+            f"{start} holds {found}, and {network} shall be trained; to go on from it write "
+            f'--predictor "{found}"'
+        )
+    return found.state_dict()
