@@ -20,35 +20,30 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from metric import TUNED, drawn, slices, unit
-from torch import Tensor, nn
+from metric import TUNED, unit
+from nce_page import WEIGHTS, Curves, figure, table
+from nce_slices import Slices, Told, read
+from torch import nn
 
 from coincide.alignment import Alignment
 from coincide.files.atomic import atomic
-from coincide.networks.intensity import normalised
 from coincide.networks.model_file import model_bytes
 from coincide.objective import Objective, Similarity, objective
 from coincide.optimisers.level import Level
 from coincide.optimisers.loop import optimise
-from coincide.predictors.cost import cost, smoothness
+from coincide.predictors.cost import smoothness
 from coincide.predictors.model import load_model, save_model
 from coincide.predictors.predictor import Predictor
 from coincide.scores.overlap import overlap
-from coincide.space.grid import Grid
 from coincide.space.image import Image
-from coincide.space.pyramid import at
-from coincide.synthetic.noise import uniform, whole
 from coincide.training.autoencoder import AutoencoderRecipe, AutoencoderTask
-from coincide.training.cases import Case, Cases
 from coincide.training.loop import Schedule, Task, train
 from coincide.training.pairs import PairsRecipe, PairsTask
-from coincide.training.subjects import Subjects
 from coincide.transforms.transform import Transform
 
 PREDICTOR, TOLD = "pyramid(spacing=2.0, conditional=True, dim=2)", "lncc(radius=3, floor=0.001)"
@@ -61,101 +56,8 @@ SIMILARITIES = {
     "NCE": ((1.0, NCE),),
     "NCE + MI": ((0.1, NCE), (0.9, "mi")),
 }
-WEIGHTS = tuple(round(0.1 * n, 1) for n in range(11))
-PAIRS, BATCH, HEADS, COARSER = (
-    60,
-    12,
-    60,
-    2,
-)  # pairs scored, at once; steps of heads before they are weighed
+BATCH, HEADS = 12, 60  # pairs at once; steps of heads before they are weighed
 DIRECT, LEVELS = (0.1, 0.25, 0.5, 1.0), (Level(2.0, 60, 0.0), Level(0.0, 40, 0.0))
-
-
-@dataclass(frozen=True)
-class Slices:
-    """All slices as they are trained on, and where they are written to.
-
-    Args:
-        subjects: First contrasts, then as many second ones, as they are trained on.
-        fine: The same as they are scored.
-        test: Pairs that are scored, (fixed, moving) by the number of the slice.
-        work: Folder of what is finished.
-    """
-
-    subjects: Subjects
-    fine: Subjects
-    test: list[tuple[int, int]]
-    work: Path
-
-    @property
-    def count(self) -> int:
-        """Of the slices."""
-        return len(self.subjects.data) // 2
-
-    def pair(self, pairs: Sequence[tuple[int, int]], *, fine: bool = False) -> tuple[Image, Image]:
-        """First contrast of the fixed slices and second one of the moving ones."""
-        fixed, moving = zip(*pairs, strict=True)
-        seen = self.fine if fine else self.subjects
-        return seen.images(fixed), seen.images([self.count + n for n in moving])
-
-    def cases(self) -> Cases:
-        """What is trained on; two pairs of it are looked at, as a loop wants."""
-        known = [(a, b) for a in range(TUNED) for b in range(TUNED) if abs(a - b) > 1]
-        pairs = tuple((a, self.count + b) for a, b in known)
-        names = [Case(Path(f"{c}_{n}")) for c in ("first", "second") for n in range(self.count)]
-        return Cases(tuple(names), pairs, pairs[:2], ())
-
-
-class Told(Task):
-    """What the network would learn if the first contrast behind the second were known.
-
-    Args:
-        inner: The pairs, the network and its seed.
-        told: The similarity of the first contrasts, and its weight.
-    """
-
-    def __init__(self, inner: PairsTask, told: Similarity, weight: float):
-        self.inner, self.network, self.told, self.weight = inner, inner.network, told, weight
-        self.settings = {"told": str(told), **inner.settings}
-
-    def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Mean cost over the pairs of a batch."""
-        assert isinstance(network, Predictor)
-        random = torch.Generator().manual_seed((self.inner.recipe.seed << 40) + step)
-        weight, known = uniform(random, 0, 1), self.inner.cases.training
-        chosen = [known[whole(random, 0, len(known))] for _ in range(self.inner.recipe.batch)]
-        fixed, moving, _ = self.inner.batch(chosen, random, torch.device("cpu"))
-        half = len(self.inner.subjects.data) // 2
-        behind = self.inner.subjects.images([b - half for _, b in chosen])
-        target = Objective(((self.weight, self.told.of(fixed, behind)),)) + objective("diffusion")
-        return cost(target, Alignment(fixed, moving, network(fixed, moving, weight)), weight)
-
-    def validate(self, network: nn.Module) -> dict[str, float]:  # noqa: ARG002
-        """Nothing: it is scored with all others."""
-        return {}
-
-    def pictures(self, network: nn.Module) -> tuple[str, list[np.ndarray]]:  # noqa: ARG002
-        """None."""
-        return "", []
-
-
-def read(data: Path, work: Path) -> Slices:
-    """Slices from 0 to 1, nothing but the brain."""
-    ones, others, maps = slices(data)
-    brain = [(image.data > 0).float() for image in maps]
-    grey = [normalised(i.data * b) * b for i, b in zip([*ones, *others], [*brain] * 2, strict=True)]
-    fine = ones[0].grid
-    coarse = fine.shrink((COARSER,) * 2)
-    known = [_subjects([at(Image(g, fine), grid) for g in grey], grid) for grid in (coarse, fine)]
-    labels = tuple(image.data for image in maps) * 2
-    scored_on = replace(known[1], labels=labels)
-    return Slices(known[0], scored_on, drawn(TUNED, len(ones), PAIRS, 1), work)
-
-
-def _subjects(images: list[Image], grid: Grid) -> Subjects:
-    seen = tuple(torch.ones_like(image.data) for image in images)
-    data = tuple(image.data for image in images)
-    return Subjects(grid, data, seen, (None,) * len(images), centred=False)
 
 
 def task(known: Slices, seed: int, wanted: str, start: str = "") -> PairsTask:
@@ -320,9 +222,6 @@ def one(known: Slices, name: str, seed: int, given: argparse.Namespace) -> Mappi
     return {"objective": wanted, "cpu_s": seconds, "scores": scored(known, network)}
 
 
-Curves = dict[str, dict[str, np.ndarray]]  # of a name: Dice, energy, folding (seeds, weights)
-
-
 def curves(known: Slices, names: Sequence[str], given: argparse.Namespace) -> Curves:
     """Means over pairs."""
     found: Curves = {}
@@ -336,63 +235,6 @@ def curves(known: Slices, names: Sequence[str], given: argparse.Namespace) -> Cu
             found[name].setdefault("cpu_s", []).append([made["cpu_s"]])  # type: ignore[union-attr]
             print(name, seed, [round(d, 4) for d in found[name]["dice"][-1]], flush=True)
     return {name: {key: np.array(rows) for key, rows in row.items()} for name, row in found.items()}
-
-
-def at_energy(row: Mapping[str, np.ndarray], energy: float) -> np.ndarray:
-    """Dice of each seed where the curve has an energy, (seeds,); none beyond its ends."""
-    found = []
-    for dice, spent in zip(row["dice"], row["energy"], strict=True):
-        order = np.argsort(spent)
-        logs = np.log(np.maximum(spent[order], 1e-6))
-        found.append(np.interp(np.log(energy), logs, dice[order], np.nan, np.nan))
-    return np.array(found)
-
-
-def table(found: Curves) -> str:
-    """Markdown."""
-    heads = ["λ=.1", ".3", ".5", ".7", ".9", "best Dice (λ)", "at energy .1", "folded %", "CPU s"]
-    lines = [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
-    for name, row in found.items():
-        dice, best = row["dice"], row["dice"].max(1)
-        cells = [f"{dice[:, round(10 * w)].mean():.4f}" for w in (0.1, 0.3, 0.5, 0.7, 0.9)]
-        at = WEIGHTS[int(dice.mean(0).argmax())]
-        same = at_energy(row, 0.1)
-        cells += [f"{best.mean():.4f} ± {best.std():.4f} ({at})"]
-        cells += [f"{same.mean():.4f} ± {same.std():.4f}", f"{row['folding'].max():.3f}"]
-        lines.append(f"| {name} | {' | '.join(cells)} | {row['cpu_s'].mean():.0f} |")
-    return "\n".join(lines)
-
-
-def figure(found: Curves, still: float, straight: float, path: Path) -> None:
-    """Dice against the weight and against the energy, bars of one standard deviation of seeds."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    drawn_figure, (left, right) = plt.subplots(
-        1, 2, figsize=(9, 3.6), sharey=True, layout="constrained"
-    )
-    for name, row in found.items():
-        dice, energy = row["dice"], row["energy"].mean(0)
-        style = {"color": "0.5", "linestyle": "--"} if name == "start" else {}
-        label = "common start, told the truth" if name == "start" else name
-        bars = {"yerr": dice.std(0), "capsize": 2, "linewidth": 1.2, "label": label, **style}
-        left.errorbar(WEIGHTS, dice.mean(0), **bars)
-        some = energy > 1e-4
-        bars["yerr"] = bars["yerr"][some]
-        right.errorbar(energy[some], dice.mean(0)[some], **bars)
-    for axis in (left, right):
-        axis.axhline(still, color="0.8", zorder=0)
-        axis.axhline(straight, color="0.8", linestyle=":", zorder=0)
-        axis.grid(alpha=0.3)
-    left.text(1.0, straight, "MI, optimised directly", ha="right", va="bottom", fontsize=7)
-    left.text(1.0, still, "not aligned", ha="right", va="bottom", fontsize=7)
-    left.set(xlabel="λ, weight of smoothness", ylabel="Dice of four tissues")
-    right.set(xlabel="energy of the velocity", xscale="log")
-    right.legend(fontsize=7)
-    drawn_figure.savefig(path, dpi=90)
-    plt.close(drawn_figure)
 
 
 def main() -> None:

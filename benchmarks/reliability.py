@@ -46,9 +46,9 @@ class Heap:
 
     def ranks(self) -> tuple[float, float]:
         """Rank correlation of error and spread: over voxels of an image, mean; over images."""
-        inside = [spearmanr(e, s)[0] for e, s in zip(self.error, self.spread, strict=True)]
-        whole = [[rms(one) for one in many] for many in (self.error, self.spread)]
-        return float(np.mean(inside)), float(spearmanr(*whole)[0])
+        inside = [spearmanr(e, s).statistic for e, s in zip(self.error, self.spread, strict=True)]
+        error, spread = ([rms(one) for one in many] for many in (self.error, self.spread))
+        return float(np.mean(inside)), float(spearmanr(error, spread).statistic)
 
     def curve(self) -> np.ndarray:
         """Spread and error of each heap, (2, H)."""
