@@ -1,7 +1,7 @@
 """Slices of brains for the sweep of smoothness, and the training that is told the truth."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,14 @@ from coincide.networks.intensity import normalised
 from coincide.objective import Objective, Similarity, objective
 from coincide.predictors.cost import cost
 from coincide.predictors.predictor import Predictor
-from coincide.space.grid import Grid
 from coincide.space.image import Image
-from coincide.space.pyramid import at
 from coincide.synthetic.noise import uniform, whole
 from coincide.training.cases import Case, Cases
 from coincide.training.loop import Task
 from coincide.training.pairs import PairsTask
 from coincide.training.subjects import Subjects
 
-PAIRS, COARSER = 60, 2  # pairs that are scored; how much coarser slices are trained on
+PAIRS = 60  # that are scored
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,12 @@ class Slices:
     """All slices as they are trained on, and where they are written to.
 
     Args:
-        subjects: First contrasts, then as many second ones, as they are trained on.
-        fine: The same as they are scored.
+        subjects: First contrasts, then as many second ones.
         test: Pairs that are scored, (fixed, moving) by the number of the slice.
         work: Folder of what is finished.
     """
 
     subjects: Subjects
-    fine: Subjects
     test: list[tuple[int, int]]
     work: Path
 
@@ -47,11 +43,10 @@ class Slices:
         """Of the slices."""
         return len(self.subjects.data) // 2
 
-    def pair(self, pairs: Sequence[tuple[int, int]], *, fine: bool = False) -> tuple[Image, Image]:
+    def pair(self, pairs: Sequence[tuple[int, int]]) -> tuple[Image, Image]:
         """First contrast of the fixed slices and second one of the moving ones."""
         fixed, moving = zip(*pairs, strict=True)
-        seen = self.fine if fine else self.subjects
-        return seen.images(fixed), seen.images([self.count + n for n in moving])
+        return self.subjects.images(fixed), self.subjects.images([self.count + n for n in moving])
 
     def cases(self) -> Cases:
         """What is trained on; two pairs of it are looked at, as a loop wants."""
@@ -95,19 +90,10 @@ class Told(Task):
 
 
 def read(data: Path, work: Path) -> Slices:
-    """Slices from 0 to 1, nothing but the brain."""
+    """Slices from 0 to 1, nothing but the brain, which alone counts."""
     ones, others, maps = slices(data)
-    brain = [(image.data > 0).float() for image in maps]
-    grey = [normalised(i.data * b) * b for i, b in zip([*ones, *others], [*brain] * 2, strict=True)]
-    fine = ones[0].grid
-    coarse = fine.shrink((COARSER,) * 2)
-    known = [_subjects([at(Image(g, fine), grid) for g in grey], grid) for grid in (coarse, fine)]
+    brain = tuple((image.data > 0).float() for image in maps) * 2
+    grey = [normalised(i.data * b) * b for i, b in zip([*ones, *others], brain, strict=True)]
     labels = tuple(image.data for image in maps) * 2
-    scored_on = replace(known[1], labels=labels)
-    return Slices(known[0], scored_on, drawn(TUNED, len(ones), PAIRS, 1), work)
-
-
-def _subjects(images: list[Image], grid: Grid) -> Subjects:
-    seen = tuple(torch.ones_like(image.data) for image in images)
-    data = tuple(image.data for image in images)
-    return Subjects(grid, data, seen, (None,) * len(images), centred=False)
+    subjects = Subjects(ones[0].grid, tuple(grey), brain, labels, centred=False)
+    return Slices(subjects, drawn(TUNED, len(ones), PAIRS, 1), work)
