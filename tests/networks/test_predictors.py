@@ -7,6 +7,7 @@ import torch
 from coincide.networks.flow import carried, correlations
 from coincide.networks.halves import doubled, halved, packed
 from coincide.networks.model_file import read_model
+from coincide.predictors.ensemble import ensemble
 from coincide.predictors.model import load_model, save_model
 from coincide.predictors.placed import half
 from coincide.predictors.predictor import Predictor, shown
@@ -249,3 +250,35 @@ def test_entropy_is_rewarded_in_training():
     torch.testing.assert_close(slope, torch.tensor([0.0, 0.0, -0.005, -0.005]))
     _, nothing = made("pyramid(dim=2)").trained(image, other, None, torch.Generator())
     assert float(nothing) == 0
+
+
+def test_an_ensemble_is_the_mean_and_how_far_its_members_lie_from_it():
+    fixed, moving = odd_pair()
+    torch.manual_seed(0)
+    members = [made("pyramid(widths=(4, 8), hidden=(8, 8))") for _ in range(3)]
+    with torch.no_grad():
+        for number, member in enumerate(members):
+            for name, values in member.named_parameters():
+                if "head" in name and "bias" in name:
+                    values.add_(0.3 * number)
+    mean, spread = ensemble(members, fixed, moving)
+    with torch.no_grad():
+        fields = torch.cat([member(fixed, moving).displacement(fixed.grid) for member in members])
+    torch.testing.assert_close(mean.displacement(fixed.grid)[0], fields.mean(0))
+    apart = ((fields - fields.mean(0)) ** 2).sum(1).sum(0) / 2
+    torch.testing.assert_close(spread.data[0, 0], apart.sqrt(), atol=1e-4, rtol=1e-4)
+    assert float(spread.data.mean()) > 0.1
+    assert not any(values.requires_grad for values in mean.parameters())
+    same, none = ensemble([members[0]] * 2, fixed, moving)
+    torch.testing.assert_close(same.displacement(fixed.grid)[0], fields[0])
+    assert float(none.data.max()) < 1e-4
+
+
+def test_an_ensemble_of_conditional_networks_is_told_one_weight_and_needs_two():
+    fixed, moving = odd_pair()
+    one = made("pyramid(widths=(4, 8), hidden=(8, 8), conditional=True)")
+    assert ensemble([one, one], fixed, moving, 0.3)[1].data.shape == (1, 1, *fixed.grid.shape)
+    with pytest.raises(ValueError, match="takes a weight"):
+        ensemble([one, one], fixed, moving)
+    with pytest.raises(ValueError, match="2 predictors or more"):
+        ensemble([one], fixed, moving, 0.3)

@@ -20,7 +20,8 @@ from coincide.training.batches import Batches, balanced
 from coincide.training.cases import find_cases
 from coincide.training.known import Known, read_known
 from coincide.training.loop import Schedule, train
-from coincide.training.pairs import PairsRecipe, PairsTask
+from coincide.training.pairs import PairsTask
+from coincide.training.pairs_recipe import PairsRecipe
 from coincide.training.simulated import simulated
 from coincide.training.subjects import read_subjects
 from coincide.transforms.composite import Composite

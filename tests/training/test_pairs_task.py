@@ -24,7 +24,8 @@ from coincide.training import loop
 from coincide.training.augment import moved
 from coincide.training.cases import find_cases
 from coincide.training.loop import Schedule, train
-from coincide.training.pairs import PairsRecipe, PairsTask
+from coincide.training.pairs import PairsTask
+from coincide.training.pairs_recipe import PairsRecipe
 from coincide.training.subjects import read_subjects
 from coincide.transforms.velocity import Velocity
 

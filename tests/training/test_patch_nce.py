@@ -4,16 +4,23 @@ import pytest
 import torch
 
 from coincide.cli.main import main
+from coincide.files.atomic import atomic
 from coincide.files.write import write_image
 from coincide.networks.autoencoder import Autoencoder, Encoder
-from coincide.networks.model_file import read_model
+from coincide.networks.model_file import model_bytes, read_model, weights_hash
 from coincide.objective import objective
+from coincide.predictors.model import load_model, save_model
+from coincide.register import register
 from coincide.space.image import Image
 from coincide.synthetic.contrasts import pseudo_t2
 from coincide.synthetic.phantoms import textured
 from coincide.training.autoencoder import AutoencoderRecipe, AutoencoderTask
+from coincide.training.cases import find_cases
 from coincide.training.loop import Schedule, train
-from coincide.training.patch_nce import PatchNCE
+from coincide.training.pairs import PairsTask
+from coincide.training.pairs_recipe import PairsRecipe
+from coincide.training.patch_nce import PatchNCE, PatchNCETerm
+from coincide.training.subjects import read_subjects
 
 WIDTHS = (4, 6, 8)
 SHAPES = {2: (38, 33), 3: (22, 19, 17)}
@@ -157,3 +164,117 @@ def test_the_command_trains_one_on_a_folder(tmp_path, capsys):
     state, card = read_model(out)
     assert card["network"] == "autoencoder"
     Autoencoder(**card["arguments"]).load_state_dict(state)
+
+
+HYPERMORPH = "hypermorph(widths=(4, 8), rank=2, dim=2)"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Four pairs of two contrasts as a table, and an untrained autoencoder of each."""
+    place = tmp_path_factory.mktemp("two")
+    for number, (one, other) in enumerate(zip(*(i.data for i in images(2, 8)), strict=True)):
+        grid = images(2)[0].grid
+        write_image(Image(one[None], grid), place / f"t1_{number}.nii.gz")
+        write_image(Image(other[None], grid), place / f"t2_{number}.nii.gz")
+    rows = [f"t1_{n}.nii.gz,t2_{n + 1}.nii.gz" for n in range(0, 8, 2)]
+    (place / "pairs.csv").write_text("\n".join(["fixed,moving", *rows]))
+    for seed, name in enumerate(("t1", "t2")):
+        torch.manual_seed(seed)
+        card = {"network": "autoencoder", "arguments": {"dim": 2, "widths": WIDTHS}}
+        with atomic(place / f"{name}.safetensors") as temporary:
+            temporary.write_bytes(model_bytes(Autoencoder(2, WIDTHS), card))
+    return place
+
+
+def nce(folder) -> str:
+    fixed, moving = (str(folder / f"{name}.safetensors") for name in ("t1", "t2"))
+    return f"patch_nce(fixed={fixed!r}, moving={moving!r}, points=32)"
+
+
+def pairs_task(folder, objective_text: str, predictor: str = HYPERMORPH, start: str = ""):
+    cases = find_cases(folder / "pairs.csv", validation=1)
+    recipe = PairsRecipe(predictor=predictor, objective=objective_text, start=start)
+    return PairsTask(recipe, cases, read_subjects(cases.cases))
+
+
+def test_heads_are_trained_along_with_a_predictor_and_go_on_where_they_were(folder, tmp_path):
+    schedule = Schedule(steps=4, rate=1e-3, warm=1, validated=4)
+    text = f"0.1*{nce(folder)} + 0.9*mi + diffusion"
+    said, known = [], []
+    for name, steps in (("whole", (4,)), ("parts", (2, 4))):
+        for last in steps:
+            task = pairs_task(folder, text)
+            before = {k: v.clone() for k, v in task.along[0].state_dict().items()}
+
+            def stops(progress, last=last):
+                said.append(progress)
+                if progress.step > last:
+                    raise KeyboardInterrupt
+
+            # what is killed at its third step has its checkpoint of the second
+            monkey = pytest.MonkeyPatch()
+            monkey.setattr("coincide.training.loop.SAVED", 0.0)
+            try:
+                network = train(task, schedule, tmp_path / name, watch=stops)
+            except KeyboardInterrupt:
+                continue
+            finally:
+                monkey.undo()
+            after = task.along[0].state_dict()
+            known.append((weights_hash(network.state_dict()), weights_hash(after)))
+            moved = {k for k in after if not torch.equal(after[k], before[k])}
+            assert moved == {k for k in after if "heads" in k}
+    assert len(known) == 2
+    assert known[0] == known[1]
+    assert "similarity held out" in said[3].numbers
+    assert [k.startswith("patch_nce") for k in said[0].numbers] == [False, True, False, False]
+
+
+def test_the_command_trains_a_hypernetwork_by_learned_features(folder, tmp_path, capsys):
+    out, text = tmp_path / "mine.safetensors", f"0.1*{nce(folder)} + 0.9*mi + diffusion"
+    what = ["train", str(folder / "pairs.csv"), "--predictor", HYPERMORPH, "--objective", text]
+    main([*what, "--out", str(out), "--steps", "2"])
+    assert "wrote" in capsys.readouterr().out
+    model = load_model(out)
+    assert model.predictor.conditional
+    assert not any("head" in name and "moving" in name for name in model.predictor.state_dict())
+    assert len(model.card["data"]["made from"]) == 2
+
+
+def test_it_compares_images_by_itself_and_only_in_training(folder):
+    PairsRecipe(objective=f"{nce(folder)} + diffusion")
+    with pytest.raises(ValueError, match="compares nothing"):
+        PairsRecipe(objective="diffusion")
+    fixed, warped = images(2, 1)
+    with pytest.raises(ValueError, match="coincide train"):
+        register(fixed, warped, "displacement", objective="0.1*patch_nce + mi", preset="fast")
+
+
+def test_files_that_are_no_autoencoders_for_such_images_are_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match="an autoencoder of the fixed modality"):
+        PatchNCETerm().network(2)
+    one = str(folder / "t1.safetensors")
+    with pytest.raises(ValueError, match="made for images of 2 axes"):
+        PatchNCETerm(fixed=one, moving=one).network(3)
+    task = pairs_task(folder, "mi + diffusion")
+    save_model(task.network, {}, tmp_path / "p.safetensors")
+    with pytest.raises(ValueError, match="holds a network 'predictor'"):
+        PatchNCETerm(fixed=one, moving=str(tmp_path / "p.safetensors")).network(2)
+    with pytest.raises(ValueError, match="points above 0"):
+        PatchNCETerm(points=0)
+
+
+def test_training_goes_on_from_a_model_of_the_same_predictor(folder, tmp_path):
+    task = pairs_task(folder, "mi + diffusion")
+    with torch.no_grad():
+        for values in task.network.parameters():
+            values.add_(0.01)
+    path = tmp_path / "first.safetensors"
+    save_model(task.network, {}, path)
+    again = pairs_task(folder, "ncc + diffusion", str(task.network), str(path))
+    for one, other in zip(task.network.parameters(), again.network.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-3)
+    assert list(again.settings["made from"]) == [str(path)]
+    with pytest.raises(ValueError, match="to go on from it write"):
+        pairs_task(folder, "mi", "pyramid(dim=2)", str(path))

@@ -24,7 +24,8 @@ from coincide.training.known import read_known
 from coincide.training.loop import CURVES, Schedule, Task, read_curves
 from coincide.training.loop import train as run
 from coincide.training.metric import MetricRecipe, MetricTask
-from coincide.training.pairs import PairsRecipe, PairsTask
+from coincide.training.pairs import PairsTask
+from coincide.training.pairs_recipe import PairsRecipe
 from coincide.training.report import write_training_report
 from coincide.training.structural import Recipe, StructuralTask
 from coincide.training.subjects import read_subjects
@@ -112,6 +113,7 @@ class PairOptions:
         augmented: How often a pair is turned, stretched and shown otherwise.
         simulated: How often the moving image is the fixed one under a random deformation, whose
             field is known; 1: always.
+        start: Model to go on from, of the same predictor, such as one of other images.
     """
 
     predictor: str = PairsRecipe.predictor
@@ -125,6 +127,7 @@ class PairOptions:
     warm: float = 0.0
     augmented: float = 0.0
     simulated: float = 0.0
+    start: str = ""
 
 
 def train(
@@ -233,6 +236,7 @@ def _predictor(
         augmented=given.augmented,
         precision=options.precision,
         simulated=given.simulated,
+        start=given.start,
     )
     cases = find_cases(
         what, given.labels, fixed=given.fixed, moving=given.moving, validation=given.validation

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ class Task(ABC):
     """What is trained, and on what; all its random numbers come from the number of the step."""
 
     network: nn.Module
+    along: Sequence[nn.Module] = ()  # what its loss has to learn itself, and no part of the result
     settings: Mapping[str, Any]  # plain values; another task of the same settings is the same
     score: str = ""  # the number of a validation that shall rise; empty: none says it all
     total: int = 0  # losses that will be asked for, as far as the loop has said; 0: not known yet
@@ -139,8 +140,11 @@ def train(
     task.leads = team.rank == 0
     network = task.network.to(team.device).train()
     averaged = deepcopy(network).requires_grad_(False)
-    rule = torch.optim.Adam(network.parameters(), lr=schedule.rate, betas=(0.9, 0.99))
-    start, schedule, best = _resumed(task, schedule, folder, (network, averaged, rule))
+    along = [part.to(team.device).train() for part in task.along]
+    learned = [p for part in (network, *along) for p in part.parameters() if p.requires_grad]
+    rule = torch.optim.Adam(learned, lr=schedule.rate, betas=(0.9, 0.99))
+    parts = (network, averaged, rule, *along)
+    start, schedule, best = _resumed(task, schedule, folder, parts)
     curves = _Curves(folder / CURVES, start)
     begin = saved = time.monotonic()
     step = start
@@ -154,12 +158,12 @@ def train(
         rule.zero_grad(set_to_none=True)
         loss, numbers = task.loss(network, step * team.size + team.rank)
         loss.backward()
-        numbers = {"loss": float(team.mean(network, loss)), **numbers}
+        numbers = {"loss": float(team.mean(learned, loss)), **numbers}
         if not math.isfinite(numbers["loss"]):
             raise FloatingPointError(
                 f"the loss became {numbers['loss']} at step {step}; train at a smaller rate"
             )
-        nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
+        nn.utils.clip_grad_norm_(learned, schedule.clip)
         rule.step()
         step += 1
         _averaged(averaged, network, min(schedule.average, step / (step + 10)))
@@ -177,7 +181,7 @@ def train(
         curves.add(step, numbers)
         watch(Progress(step, schedule.steps, numbers, left, validated))
         if last or (time.monotonic() - saved > SAVED and schedule.steps):
-            _save(task, schedule, folder, (network, averaged, rule), step, best)
+            _save(task, schedule, folder, parts, step, best)
             curves.flush()
             saved = time.monotonic()
     return averaged.eval()

@@ -1,7 +1,7 @@
 """Pairs: training a predictor on pairs of images, by the objective that an optimiser minimises."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from coincide.alignment import Alignment
-from coincide.objective import Objective, Penalty, Similarity
+from coincide.networks.model_file import read_model
+from coincide.objective import Objective, PairedTerm, Penalty
 from coincide.objective import objective as read_objective
 from coincide.predictors.cost import cost
-from coincide.predictors.predictor import Precision, Predictor
+from coincide.predictors.model import load_model
+from coincide.predictors.predictor import Predictor
 from coincide.registry import build
 from coincide.scores.landmarks import landmarks
 from coincide.scores.overlap import overlap
@@ -23,6 +25,8 @@ from coincide.training.batches import Batches
 from coincide.training.cases import Cases, Places
 from coincide.training.known import Known, check_known
 from coincide.training.loop import Task
+from coincide.training.pairs_recipe import PairsRecipe, compared
+from coincide.training.patch_nce import Learned, PatchNCETerm
 from coincide.training.report import row_of_slices
 from coincide.training.simulated import simulated
 from coincide.training.subjects import Subjects
@@ -30,60 +34,7 @@ from coincide.training.subjects import Subjects
 FIRST = read_objective("mse")  # what brings large parts together before details are compared
 WATCHED = 0.2  # weight at which a conditional network is looked at
 SHOWN = 6  # pairs on the page
-
-
-@dataclass(frozen=True)
-class PairsRecipe:
-    """What a predictor is trained to do, and on how much at once.
-
-    Args:
-        predictor: Which network, as text.
-        objective: What is lowered: similarities of the images, penalties on the velocity, and
-            `labels`, `landmarks` and `field` where these are known.
-        seed: Of the weights, of the order of pairs and of how they are moved.
-        batch: Pairs of each step.
-        warm: Share of the steps, from the first, that lower `mse` instead of the similarities.
-        augmented: How often both images of a pair are turned, stretched and shown otherwise.
-        precision: Numbers of the layers of the network.
-        simulated: How often the moving image is made from the fixed one, by a deformation that is
-            known and that `field` compares.
-
-    Raises:
-        ValueError: if the objective compares nothing, a share lies outside of 0 to 1, or one has
-            no meaning for this objective.
-    """
-
-    predictor: str = "pyramid"
-    objective: str = "lncc(radius=2, floor=0.001) + 0.2*diffusion"
-    seed: int = 0
-    batch: int = 2
-    warm: float = 0.0
-    augmented: float = 0.0
-    precision: Precision = "float32"
-    simulated: float = 0.0
-
-    def __post_init__(self):
-        target = read_objective(self.objective)
-        if all(isinstance(term, Penalty) for _, term in target.terms):
-            raise ValueError(
-                f"{self.objective!r} compares nothing; add a similarity such as lncc, or what is "
-                "known of the pairs: labels, landmarks or field"
-            )
-        if self.warm and not target.similarities:
-            raise ValueError(
-                f"a warm-up compares by mse instead of the similarities, and {self.objective!r} "
-                "has none; leave out --warm"
-            )
-        if self.simulated and "field" not in target.absent:
-            raise ValueError(
-                f"of simulated pairs the field is known, which {self.objective!r} does not "
-                "compare; add field to it, or leave out --simulated"
-            )
-        for name in ("warm", "augmented", "simulated"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
-        if self.batch < 1:
-            raise ValueError(f"a step takes 1 pair or more, not {self.batch}")
+LOOKED = 10_000_000  # number of a step that no training reaches
 
 
 class PairsTask(Task):
@@ -122,6 +73,8 @@ class PairsTask(Task):
         # a model works on voxels of the size that it has seen
         self.network.spacing = self.network.spacing or float(subjects.grid.spacing[0])
         self.network.precision = recipe.precision
+        if recipe.start:
+            self.network.load_state_dict(_weights(recipe.start, self.network))
         self.objective = read_objective(recipe.objective)
         check_known(self.objective, cases, subjects, self.known, recipe.simulated)
         self.batches = Batches(
@@ -132,10 +85,12 @@ class PairsTask(Task):
             augmented=recipe.augmented,
             simulated=recipe.simulated,
         )
+        learned = [term for _, term in self.objective.terms if isinstance(term, PatchNCETerm)]
+        self.along = [term.network(subjects.grid.dim) for term in learned]
         looked_at = {i for pair in cases.validation for i in pair}
         if all(subjects.labels[i] is not None for i in looked_at):
             self.score = "dice"
-        elif self.objective.similarities:
+        elif compared(self.objective).terms:
             self.score = "similarity held out"
         else:
             marked = any(pair in self.known.points for pair in cases.validation)
@@ -149,11 +104,15 @@ class PairsTask(Task):
             "grid": list(subjects.grid.shape),
             "sha256": subjects.sha256 + self.known.sha256,
         }
+        used = [recipe.start, *(path for term in learned for path in (term.fixed, term.moving))]
+        if any(used):
+            made = {path: read_model(path)[1]["sha256"] for path in used if path}
+            self.settings["made from"] = made
 
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         """Mean cost over the pairs of a batch, and that of every term."""
         assert isinstance(network, Predictor)
-        random = torch.Generator().manual_seed((self.recipe.seed << 40) + step)
+        random = _random(self.recipe.seed, step)
         weight = uniform(random, 0, 1) if network.conditional else None
         chosen = [
             self.cases.training[whole(random, 0, len(self.cases.training))]
@@ -161,14 +120,23 @@ class PairsTask(Task):
         ]
         batch = self.batches.drawn(chosen, random, next(network.parameters()).device)
         found, more = network.trained(batch.fixed, batch.moving, weight, random)
-        objective = self.objective
+        objective = self.bound(random)
         if step < self.recipe.warm * self.total:
-            others = tuple(t for t in objective.terms if not isinstance(t[1], Similarity))
+            others = tuple(t for t in objective.terms if isinstance(t[1], Penalty | PairedTerm))
             objective = Objective((*FIRST.terms, *others))
         for name, both in batch.data.items():
             objective = objective.with_data(name, *both)
         total, values = cost(objective, Alignment(batch.fixed, batch.moving, found), weight)
         return total + more, values
+
+    def bound(self, random: torch.Generator) -> Objective:
+        """The objective, its learned terms with their networks, which look at random places."""
+        networks = iter(self.along)
+        terms = [
+            (w, Learned(t, next(networks), random) if isinstance(t, PatchNCETerm) else t)
+            for w, t in self.objective.terms
+        ]
+        return Objective(tuple(terms))
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -187,8 +155,9 @@ class PairsTask(Task):
     def _scored(self, pair: Places, alignment: Alignment) -> dict[str, float]:
         """Of one pair held out."""
         found = {}
-        if self.objective.similarities:
-            found["similarity held out"] = -float(compared(self.objective)(alignment)[0])
+        images = compared(self.bound(_random(self.recipe.seed, LOOKED)))
+        if images.terms:
+            found["similarity held out"] = -float(images(alignment)[0])
         found["folding %"] = 100 * float((alignment.jacobian <= 0).float().mean())
         maps = [self.subjects.label_maps([i]) for i in pair]
         if maps[0] is not None and maps[1] is not None:
@@ -263,6 +232,17 @@ class PairsTask(Task):
         }
 
 
-def compared(objective: Objective) -> Objective:
-    """The part of an objective that compares the images themselves."""
-    return Objective(objective.similarities)
+def _random(seed: int, step: int) -> torch.Generator:
+    """The random numbers of one step, whatever came before."""
+    return torch.Generator().manual_seed((seed << 40) + step)
+
+
+def _weights(start: str, network: Predictor) -> Mapping[str, Tensor]:
+    """Those of a model, which must be of the same network."""
+    found = load_model(start).predictor
+    if str(found) != str(network):
+        raise ValueError(
+            f"{start} holds {found}, and {network} shall be trained; to go on from it write "
+            f'--predictor "{found}"'
+        )
+    return found.state_dict()

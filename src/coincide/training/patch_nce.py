@@ -1,10 +1,16 @@
 """Patch NCE: corresponding places of two images are told apart by features of their modalities."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from coincide.networks.autoencoder import Encoder
+from coincide.alignment import Alignment
+from coincide.networks.autoencoder import Autoencoder, Encoder
+from coincide.networks.model_file import read_model
+from coincide.objective import Term
+from coincide.registry import named, positive
 from coincide.space.image import Image
 from coincide.space.shapes import PerPair
 
@@ -105,6 +111,112 @@ class PatchNCE(nn.Module):
     def _told_apart(self, one: Tensor, other: Tensor) -> Tensor:
         logits = F.normalize(one, dim=1) @ F.normalize(other, dim=1).T / self.temperature
         return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+
+
+@named("patch_nce")
+@dataclass(frozen=True)
+class PatchNCETerm(Term):
+    r"""Contrastive loss between learned features of two modalities, while a predictor is trained.
+
+    The moving image is warped, and the encoders of two autoencoders, one of each modality, say what
+    they see in it and in the fixed image. Two small networks for each resolution, trained along
+    with the predictor, make these comparable, and places must be told from one another by them:
+
+    $$-\frac{1}{N} \sum_i \log \frac{\exp(\langle f_i, w_i \rangle / \tau)}
+        {\sum_j \exp(\langle f_i, w_j \rangle / \tau)}$$
+
+    As it is learned from the pairs that are trained on, it has a value in `coincide train` alone.
+    It is meant to go with a measure that holds the whole in place: 0.1 of it, and 0.9 of `mi`.
+
+    Args:
+        fixed: File that `coincide train autoencoder` wrote from images of the fixed modality.
+        moving: The same of the moving modality.
+        points: Places of each image and resolution that are told apart.
+        temperature: τ (no unit, > 0).
+
+    References:
+        Park et al. (2020), arXiv:2007.15651; Dey et al. (2022), doi:10.58530/2022/3467.
+    """
+
+    fixed: str = ""
+    moving: str = ""
+    points: int = 256
+    temperature: float = 0.07
+
+    def __post_init__(self):
+        positive(self, "points", "temperature")
+
+    def __call__(self, alignment: Alignment) -> PerPair:  # noqa: ARG002
+        """Refused: its projections are learned with a predictor.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "patch_nce is learned while a predictor is trained, by coincide train; to align two "
+            "images, take another term, such as mi or learned_metric"
+        )
+
+    def network(self, dim: int) -> PatchNCE:
+        """Encoders as their files have them, and new projections.
+
+        Args:
+            dim: Axes of the images.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if a file is missing, holds another network, or one for other axes.
+        """
+        both = [_encoder(getattr(self, which), which, dim) for which in ("fixed", "moving")]
+        return PatchNCE(*both, points=self.points, temperature=self.temperature)
+
+
+@dataclass(frozen=True, eq=False)
+class Learned(Term):
+    """A `patch_nce` with the networks that are trained along.
+
+    Args:
+        term: What was asked for.
+        network: What it computes.
+        random: Which places.
+    """
+
+    term: PatchNCETerm
+    network: nn.Module
+    random: torch.Generator
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Name of the measure."""
+        return self.term.name
+
+    def __str__(self) -> str:
+        return str(self.term)
+
+    def __call__(self, alignment: Alignment) -> PerPair:
+        """Cost, (B,)."""
+        return self.network(alignment.fixed, alignment.warped, self.random)
+
+
+def _encoder(path: str, which: str, dim: int) -> Encoder:
+    if not path:
+        raise ValueError(
+            f"patch_nce takes an autoencoder of the {which} modality; write patch_nce("
+            "fixed='t1.safetensors', moving='t2.safetensors'), files of coincide train autoencoder"
+        )
+    state, card = read_model(path)
+    if card["network"] != "autoencoder":
+        raise ValueError(
+            f"{path} holds a network {card['network']!r}; give a file that coincide train "
+            "autoencoder wrote"
+        )
+    found = Autoencoder(**card["arguments"])
+    found.load_state_dict(state)
+    if found.encoder.dim != dim:
+        raise ValueError(
+            f"{path} was made for images of {found.encoder.dim} axes, and these have {dim}"
+        )
+    return found.encoder.eval()
 
 
 def _head(width: int) -> nn.Module:

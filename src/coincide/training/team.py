@@ -1,9 +1,10 @@
 """Team: the processes that train one network, each on a device of its own."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Team:
@@ -18,9 +19,9 @@ class Team:
     def __init__(self, device: str):
         self.device = torch.device(device)
 
-    def mean(self, network: nn.Module, loss: Tensor) -> Tensor:
-        """Give the network the mean gradient of all processes; the mean of their losses."""
-        del network
+    def mean(self, learned: Sequence[Tensor], loss: Tensor) -> Tensor:
+        """Give what is learned the mean gradient of all processes; the mean of their losses."""
+        del learned
         return loss.detach()
 
     def told(self, number: float) -> float:
@@ -63,9 +64,9 @@ class Several(Team):
         super().__init__(str(self.fabric.device))
         self.rank, self.size = self.fabric.global_rank, self.fabric.world_size
 
-    def mean(self, network: nn.Module, loss: Tensor) -> Tensor:
-        """Give the network the mean gradient of all processes; the mean of their losses."""
-        made = [p.grad for p in network.parameters() if p.grad is not None]
+    def mean(self, learned: Sequence[Tensor], loss: Tensor) -> Tensor:
+        """Give what is learned the mean gradient of all processes; the mean of their losses."""
+        made = [p.grad for p in learned if p.grad is not None]
         flat = torch.cat([loss.detach().reshape(1).to(made[0]), *(g.reshape(-1) for g in made)])
         flat = self.fabric.all_reduce(flat, reduce_op="mean")
         first, *rest = flat.split([1, *(g.numel() for g in made)])
