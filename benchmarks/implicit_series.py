@@ -1,8 +1,8 @@
 """Series: a dynamic study under known motion, by one network and frame by frame.
 
-Every second phase of the study is taken, real, contrast agent and all; each is moved by a known smooth
-deformation that comes and goes with time, so that the truth is known up to what the patient has
-moved.
+Every second phase of the study is taken, real, contrast agent and all; each is moved by a known
+smooth deformation that comes and goes with time, so that the truth is known up to what the patient
+has moved.
 """
 
 import json
