@@ -1,6 +1,6 @@
 """Atlas of slices: unseen people from half of their voxels, beside the nearest of those known.
 
-    python benchmarks/atlas_slices.py slices.npz --steps 300
+    python benchmarks/atlas_slices.py slices.npz --steps 1500
 
 The file holds `image` and `label`, (N, X, Y) each, and `index`, which person each slice shows. The
 last fifth of the people is left out of the training. Nobody's age is known; what stands in for it
@@ -102,7 +102,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     asked.add_argument("slices", type=Path)
-    asked.add_argument("--steps", type=int, default=300)
+    asked.add_argument("--steps", type=int, default=1500)
     asked.add_argument("--looked", type=int, default=60)
     asked.add_argument("--points", type=int, default=2048)
     given = asked.parse_args()
@@ -113,7 +113,8 @@ def main() -> None:
     told = compared(known, unseen, recipe, steps=given.steps, looked=given.looked)
     print(f"{len(known)} known, {len(unseen)} unseen slices, {time.process_time() - begin:.0f} s")
     for name, (dice, age) in told.items():
-        print(f"{name}: Dice {dice:.3f}, age error {age:.3f} of 1")
+        overlap = f"Dice {dice:.3f}, " if np.isfinite(dice) else ""
+        print(f"{name}: {overlap}age error {age:.3f} of 1")
 
 
 if __name__ == "__main__":

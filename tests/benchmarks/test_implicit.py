@@ -1,3 +1,4 @@
+import atlas_slices
 import implicit_brains
 import implicit_lung
 import implicit_qc as qc
@@ -19,7 +20,9 @@ from coincide.optimisers.level import Level
 from coincide.optimisers.optimiser import Optimiser
 from coincide.registry import build
 from coincide.synthetic.deformations import smooth_displacement
+from coincide.synthetic.growing import growing
 from coincide.synthetic.phantoms import textured
+from coincide.training.atlas import AtlasRecipe
 from coincide.transforms.derivatives import hessian_at, jacobian_at
 from coincide.way import Pair
 
@@ -123,3 +126,17 @@ def test_rows_are_listed_and_become_a_table(capsys):
         pass
     assert spent.told()["gb"] > 0
     assert table({"a": {"x": 1.23456, "each": [1.0, 2.0]}, "b": {"y": 2}}).count("\n") == 3
+
+
+def test_an_atlas_is_compared_with_the_nearest_person():
+    grown = [growing(age, n, shape=(48, 48)) for n, age in enumerate((0.1, 0.3, 0.5, 0.7, 0.9))]
+    images, labels = (
+        np.stack([getattr(g, kind).numpy() for g in grown]) for kind in ("image", "labels")
+    )
+    known, unseen = atlas_slices.divided(np.uint8(200 * images.clip(0, 1)), labels, np.arange(5))
+    assert (len(known), len(unseen)) == (4, 1)
+    recipe = AtlasRecipe(width=16, points=64)
+    told = atlas_slices.compared(known, unseen, recipe, steps=3, looked=2)
+    assert 0 <= told["atlas"][0] <= 1
+    assert told["nearest"][0] > 0
+    assert np.isnan(told["mean age"][0])
