@@ -66,7 +66,7 @@ class PatchPairs(nn.Module):
 
 
 def seen(near: Tensor, far: Tensor, spread: Tensor, centres: Tensor) -> Tensor:
-    """Fixed patch, moving patch and map of similarity, (N, 3, *15).
+    """Fixed patch, moving patch, each less its mean, and map of similarity, (N, 3, *15).
 
     Args:
         near: Windows of the fixed image, 15 voxels along each axis, (B, *S, *15).
@@ -88,7 +88,10 @@ def seen(near: Tensor, far: Tensor, spread: Tensor, centres: Tensor) -> Tensor:
     alike = convolve(wide[None], middle[:, None], groups=len(wide))[0]
     alike = alike / (size ** (dim / 2) * deviation.clamp_min(FLAT))
     inner = (slice(None), *(slice(AROUND, AROUND + SIDE),) * dim)
-    return torch.stack([one, wide[inner], alike], 1)
+    other = wide[inner]
+    # from about -1 to 1, as the map is; the level of a patch says nothing
+    both = [2 * (grey - grey.mean(voxels, keepdim=True)) for grey in (one, other)]
+    return torch.stack([*both, alike], 1)
 
 
 def _windows(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
