@@ -15,7 +15,7 @@ from coincide.objective import Objective, Similarity, objective
 from coincide.predictors.cost import cost
 from coincide.predictors.predictor import Predictor
 from coincide.space.image import Image
-from coincide.synthetic.noise import uniform, whole
+from coincide.synthetic.noise import numbered, uniform, whole
 from coincide.training.cases import Case, Cases
 from coincide.training.loop import Task
 from coincide.training.pairs import PairsTask
@@ -71,7 +71,7 @@ class Told(Task):
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         """Mean cost over the pairs of a batch."""
         assert isinstance(network, Predictor)
-        random = torch.Generator().manual_seed((self.inner.recipe.seed << 40) + step)
+        random = numbered(self.inner.recipe.seed, step)
         weight, known = uniform(random, 0, 1), self.inner.cases.training
         chosen = [known[whole(random, 0, len(known))] for _ in range(self.inner.recipe.batch)]
         fixed, moving, _ = self.inner.batch(chosen, random, torch.device("cpu"))
