@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from metric import TUNED, drawn, slices
 from torch import Tensor, nn
 
@@ -74,11 +73,12 @@ class Told(Task):
         random = numbered(self.inner.recipe.seed, step)
         weight, known = uniform(random, 0, 1), self.inner.cases.training
         chosen = [known[whole(random, 0, len(known))] for _ in range(self.inner.recipe.batch)]
-        fixed, moving, _ = self.inner.batch(chosen, random, torch.device("cpu"))
+        seen = self.inner.batches.drawn(chosen, random, "cpu")
         half = len(self.inner.subjects.data) // 2
         behind = self.inner.subjects.images([b - half for _, b in chosen])
-        target = Objective(((self.weight, self.told.of(fixed, behind)),)) + objective("diffusion")
-        return cost(target, Alignment(fixed, moving, network(fixed, moving, weight)), weight)
+        told = Objective(((self.weight, self.told.of(seen.fixed, behind)),))
+        found = Alignment(seen.fixed, seen.moving, network(seen.fixed, seen.moving, weight))
+        return cost(told + objective("diffusion"), found, weight)
 
     def validate(self, network: nn.Module) -> dict[str, float]:  # noqa: ARG002
         """Nothing: it is scored with all others."""
@@ -95,5 +95,6 @@ def read(data: Path, work: Path) -> Slices:
     brain = tuple((image.data > 0).float() for image in maps) * 2
     grey = [normalised(i.data * b) * b for i, b in zip([*ones, *others], brain, strict=True)]
     labels = tuple(image.data for image in maps) * 2
-    subjects = Subjects(ones[0].grid, tuple(grey), brain, labels, centred=False)
+    still = (np.eye(3),) * len(grey)
+    subjects = Subjects(ones[0].grid, tuple(grey), brain, labels, centred=False, matrices=still)
     return Slices(subjects, drawn(TUNED, len(ones), PAIRS, 1), work)
