@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from metric import TUNED, drawn, slices
 from torch import Tensor, nn
 
@@ -15,7 +14,7 @@ from coincide.objective import Objective, Similarity, objective
 from coincide.predictors.cost import cost
 from coincide.predictors.predictor import Predictor
 from coincide.space.image import Image
-from coincide.synthetic.noise import uniform, whole
+from coincide.synthetic.noise import numbered, uniform, whole
 from coincide.training.cases import Case, Cases
 from coincide.training.loop import Task
 from coincide.training.pairs import PairsTask
@@ -71,14 +70,15 @@ class Told(Task):
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         """Mean cost over the pairs of a batch."""
         assert isinstance(network, Predictor)
-        random = torch.Generator().manual_seed((self.inner.recipe.seed << 40) + step)
+        random = numbered(self.inner.recipe.seed, step)
         weight, known = uniform(random, 0, 1), self.inner.cases.training
         chosen = [known[whole(random, 0, len(known))] for _ in range(self.inner.recipe.batch)]
-        fixed, moving, _ = self.inner.batch(chosen, random, torch.device("cpu"))
+        seen = self.inner.batches.drawn(chosen, random, "cpu")
         half = len(self.inner.subjects.data) // 2
         behind = self.inner.subjects.images([b - half for _, b in chosen])
-        target = Objective(((self.weight, self.told.of(fixed, behind)),)) + objective("diffusion")
-        return cost(target, Alignment(fixed, moving, network(fixed, moving, weight)), weight)
+        told = Objective(((self.weight, self.told.of(seen.fixed, behind)),))
+        found = Alignment(seen.fixed, seen.moving, network(seen.fixed, seen.moving, weight))
+        return cost(told + objective("diffusion"), found, weight)
 
     def validate(self, network: nn.Module) -> dict[str, float]:  # noqa: ARG002
         """Nothing: it is scored with all others."""
@@ -95,5 +95,6 @@ def read(data: Path, work: Path) -> Slices:
     brain = tuple((image.data > 0).float() for image in maps) * 2
     grey = [normalised(i.data * b) * b for i, b in zip([*ones, *others], brain, strict=True)]
     labels = tuple(image.data for image in maps) * 2
-    subjects = Subjects(ones[0].grid, tuple(grey), brain, labels, centred=False)
+    still = (np.eye(3),) * len(grey)
+    subjects = Subjects(ones[0].grid, tuple(grey), brain, labels, centred=False, matrices=still)
     return Slices(subjects, drawn(TUNED, len(ones), PAIRS, 1), work)

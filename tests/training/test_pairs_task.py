@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.space.sampling import resample
 from coincide.synthetic.deformations import smooth_displacement
+from coincide.synthetic.noise import SPREAD, numbered
 from coincide.synthetic.phantoms import textured
 from coincide.training import loop
 from coincide.training.augment import moved
@@ -291,3 +293,23 @@ def test_options_of_another_training_are_refused(folder, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["train", str(folder), "--out", out, "--images", str(folder)])
     assert "takes no --images" in capsys.readouterr().err
+
+
+def test_another_seed_shows_other_pairs_in_another_order(known):
+    def drawn(seed: int) -> list[float]:
+        made = task(known, replace(RECIPE, seed=seed, augmented=1.0))
+        network = task(known).network  # of the same weights, so that only what is shown differs
+        return [float(made.loss(network, step)[0]) for step in range(3)]
+
+    first = drawn(0)
+    assert first == drawn(0)
+    assert all(a != b for seed in (1, 2) for a, b in zip(first, drawn(seed), strict=True))
+
+
+def test_the_numbers_of_a_step_depend_on_seed_and_step():
+    seen = [float(torch.rand((), generator=numbered(s, n))) for s in range(4) for n in range(50)]
+    assert len(set(seen)) == len(seen)
+    assert float(torch.rand((), generator=numbered(3, 7))) == seen[3 * 50 + 7]
+    # two trainings share no step before millions of them
+    starts = sorted((seed * SPREAD) % 2**32 for seed in range(50))
+    assert min(b - a for a, b in pairwise(starts)) > 20_000_000

@@ -4,6 +4,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+SPREAD = 2654435769  # odd, and its multiples keep apart modulo 2**32
+
+
+def numbered(seed: int, number: int) -> torch.Generator:
+    """The random numbers of one step of a training, whatever came before.
+
+    Args:
+        seed: Of the training.
+        number: Of the step, below ten millions or so.
+    """
+    # torch looks at the lower 32 bits of a seed only
+    return torch.Generator().manual_seed((seed * SPREAD + number) % 2**32)
+
 
 def noise(shape: tuple[int, int, int, int], cells: int, random: torch.Generator) -> Tensor:
     """Normal random numbers on `cells` points along each axis, between them linear, (C, X, Y, Z).

@@ -12,7 +12,7 @@ from coincide.networks.autoencoder import Autoencoder
 from coincide.similarities.lncc import LNCC
 from coincide.space.grid import Grid
 from coincide.space.image import Image
-from coincide.synthetic.noise import uniform, whole
+from coincide.synthetic.noise import numbered, uniform, whole
 from coincide.training.loop import Task
 from coincide.training.report import row_of_slices
 
@@ -108,7 +108,7 @@ class AutoencoderTask(Task):
         return "Left what was shown, right what was made again.", rows
 
     def _crops(self, source: Sequence[Tensor], step: int) -> Tensor:
-        random = torch.Generator().manual_seed((self.recipe.seed << 40) + step)
+        random = numbered(self.recipe.seed, step)
         side = [
             min(self.recipe.side, *(image.shape[a] for image in source))
             for a in range(source[0].ndim)

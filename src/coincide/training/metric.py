@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from coincide.networks.structural import sampled
 from coincide.networks.two_channel import SIDE, STEP, TwoChannel
-from coincide.synthetic.noise import whole
+from coincide.synthetic.noise import numbered, whole
 from coincide.synthetic.shapes import shapes
 from coincide.training.aligned import made_up
 from coincide.training.loop import Task
@@ -103,7 +103,7 @@ class MetricTask(Task):
 
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         """Mean hinge of a step."""
-        random = _random(self.recipe.seed, 2 * step + 1)
+        random = numbered(self.recipe.seed, 2 * step + 1)
         crops, truth = self.crops(self._drawn(self.pairs, step, random), random)
         score = _scores(network, crops)
         truth = truth.to(score.device)[:, None]
@@ -119,7 +119,7 @@ class MetricTask(Task):
         found = []
         for number in range(BATCHES):
             step = HELD_OUT + KEPT * number
-            random = _random(self.recipe.seed, 2 * step + 1)
+            random = numbered(self.recipe.seed, 2 * step + 1)
             crops, truth = self.crops(self._drawn(source, step, random), random)
             found.append((_scores(network, crops).cpu() * truth[:, None] > 0).float().flatten())
         return {name: float(torch.cat(found).mean())}
@@ -133,7 +133,7 @@ class MetricTask(Task):
         )
         rows = []
         for number in range(SHOWN):
-            random = _random(self.recipe.seed, 2 * (HELD_OUT + KEPT * number) + 1)
+            random = numbered(self.recipe.seed, 2 * (HELD_OUT + KEPT * number) + 1)
             two = self._drawn(self.held or self.pairs, HELD_OUT + KEPT * number, random)
             flat = two.squeeze([a for a, n in enumerate(two.shape) if n == 1])
             bars = _bars(shift_response(network, flat), flat.shape[1])
@@ -176,7 +176,7 @@ class MetricTask(Task):
             return _standardised(F.avg_pool3d(pair, size))
         number = step // KEPT
         if self._scene is None or self._scene[0] != number:
-            self._scene = number, shapes(SIZE, _random(self.recipe.seed, 2 * number))
+            self._scene = number, shapes(SIZE, numbered(self.recipe.seed, 2 * number))
         return _standardised(made_up(self._scene[1], random))
 
 
@@ -259,8 +259,3 @@ def _exposed(crops: Tensor, random: torch.Generator) -> Tensor:
 def _standardised(pair: Tensor) -> Tensor:
     """Both images with mean 0 and variance 1."""
     return F.layer_norm(pair.float(), pair.shape[1:])
-
-
-def _random(seed: int, number: int) -> torch.Generator:
-    """The random numbers of one scene or step, whatever came before."""
-    return torch.Generator().manual_seed((seed << 40) + number)

@@ -20,7 +20,7 @@ from coincide.scores.landmarks import landmarks
 from coincide.scores.overlap import overlap
 from coincide.similarities.field import Field
 from coincide.space.image import Image
-from coincide.synthetic.noise import uniform, whole
+from coincide.synthetic.noise import numbered, uniform, whole
 from coincide.training.batches import Batches
 from coincide.training.cases import Cases, Places
 from coincide.training.known import Known, check_known
@@ -112,7 +112,7 @@ class PairsTask(Task):
     def loss(self, network: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         """Mean cost over the pairs of a batch, and that of every term."""
         assert isinstance(network, Predictor)
-        random = _random(self.recipe.seed, step)
+        random = numbered(self.recipe.seed, step)
         weight = uniform(random, 0, 1) if network.conditional else None
         chosen = [
             self.cases.training[whole(random, 0, len(self.cases.training))]
@@ -155,7 +155,7 @@ class PairsTask(Task):
     def _scored(self, pair: Places, alignment: Alignment) -> dict[str, float]:
         """Of one pair held out."""
         found = {}
-        images = compared(self.bound(_random(self.recipe.seed, LOOKED)))
+        images = compared(self.bound(numbered(self.recipe.seed, LOOKED)))
         if images.terms:
             found["similarity held out"] = -float(images(alignment)[0])
         found["folding %"] = 100 * float((alignment.jacobian <= 0).float().mean())
@@ -230,11 +230,6 @@ class PairsTask(Task):
             "data": dict(self.settings),
             **numbers,
         }
-
-
-def _random(seed: int, step: int) -> torch.Generator:
-    """The random numbers of one step, whatever came before."""
-    return torch.Generator().manual_seed((seed << 40) + step)
 
 
 def _weights(start: str, network: Predictor) -> Mapping[str, Tensor]:

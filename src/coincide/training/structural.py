@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from coincide.kernels.smooth import gaussian
 from coincide.networks.structural import Structural, sampled
 from coincide.report.components import components
-from coincide.synthetic.noise import whole
+from coincide.synthetic.noise import numbered, whole
 from coincide.synthetic.shapes import shapes
 from coincide.training.loop import Task
 from coincide.training.report import row_of_slices
@@ -119,7 +119,7 @@ class StructuralTask(Task):
         if self._scene is None or self._scene[0] != number:
             self._scene = (number, *self._new(number))
         _, scene, by_label = self._scene
-        random = _random(self.recipe.seed, 2 * step + 1)
+        random = numbered(self.recipe.seed, 2 * step + 1)
         return pair(
             scene,
             random,
@@ -178,7 +178,7 @@ class StructuralTask(Task):
 
     def _new(self, number: int) -> tuple[Tensor, bool]:
         """A scene, and whether it holds labels."""
-        random = _random(self.recipe.seed, 2 * number)
+        random = numbered(self.recipe.seed, 2 * number)
         side = self.recipe.size + 16
         if self.images and float(torch.rand((), generator=random)) < self.recipe.share:
             return _crop(self.images[whole(random, 0, len(self.images))], side, random), False
@@ -218,11 +218,6 @@ def found_again(descriptors: Tensor, truth: Tensor, wanted: Tensor) -> Tensor:
     found = sampled(descriptors, around[None])[0].unflatten(0, (len(truth), len(steps)))
     best = torch.einsum("psc,pc->ps", found, wanted).argmax(1)
     return (steps[best].abs().amax(1) <= 1).float()
-
-
-def _random(seed: int, number: int) -> torch.Generator:
-    """The random numbers of one scene or step, whatever came before."""
-    return torch.Generator().manual_seed((seed << 40) + number)
 
 
 def _crop(image: Tensor, side: int, random: torch.Generator) -> Tensor:
