@@ -1,6 +1,6 @@
 """Atlas of slices: unseen people from half of their voxels, beside the nearest of those known.
 
-    python benchmarks/atlas_slices.py slices.npz --steps 1500
+    python benchmarks/atlas_slices.py slices.npz --steps 300
 
 The file holds `image` and `label`, (N, X, Y) each, and `index`, which person each slice shows. The
 last fifth of the people is left out of the training. Nobody's age is known; what stands in for it
@@ -102,7 +102,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     asked.add_argument("slices", type=Path)
-    asked.add_argument("--steps", type=int, default=1500)
+    asked.add_argument("--steps", type=int, default=300)
     asked.add_argument("--looked", type=int, default=60)
     asked.add_argument("--points", type=int, default=2048)
     given = asked.parse_args()

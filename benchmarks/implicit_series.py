@@ -139,8 +139,16 @@ def _before(folders: Folders) -> dict[str, Any]:
     return {name: told[name] for name in ("median, mm", "p95, mm")}
 
 
+def _truth(folders: Folders) -> dict[str, Any]:
+    still, times = _study(folders)
+    frames, truths = moved(still, times)
+    told = scored([truth.inverse() for truth in truths], truths, frames)
+    return {"roughness, mm": told["roughness, mm"]}
+
+
 ROWS: dict[str, Row] = {
     "before": _before,
+    "the motion itself": _truth,
     "one network": partial(_row, how=together),
     "bspline(12), frame by frame": partial(_row, how=each),
     "compositive, frame by frame": partial(_row, how=compositive),
