@@ -29,7 +29,9 @@ def table(found: Curves) -> str:
         at = WEIGHTS[int(dice.mean(0).argmax())]
         same = at_energy(row, 0.1)
         cells += [f"{best.mean():.4f} ± {best.std():.4f} ({at})"]
-        cells += [f"{same.mean():.4f} ± {same.std():.4f}", f"{row['folding'].max():.3f}"]
+        # a curve may end before it
+        cells += ["–" if np.isnan(same).any() else f"{same.mean():.4f} ± {same.std():.4f}"]
+        cells += [f"{row['folding'].max():.3f}"]
         lines.append(f"| {name} | {' | '.join(cells)} | {row['cpu_s'].mean():.0f} |")
     return "\n".join(lines)
 
