@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from coincide.features.channels import of_each
 from coincide.kernels.difference import mean_square
 from coincide.objective import Similarity
-from coincide.registry import named
 from coincide.space.filled import filled
 from coincide.space.image import Image
 from coincide.space.shapes import PerPair
 from coincide.transforms.jacobian import gradient
 
 
-@named("edge_vectors")
 @dataclass(frozen=True)
 class EdgeVectors(Similarity):
     r"""Mean squared difference of $n = \nabla I / \sqrt{|\nabla I|^2 + \varepsilon^2}$.
@@ -26,6 +24,7 @@ class EdgeVectors(Similarity):
         Haber, Modersitzki (2007), doi:10.1160/ME9046.
     """
 
+    name = "edge_vectors"  # it is measured here, and no part that can be asked for by name
     squared = True
     pointwise = True
     eta: float = 0.5

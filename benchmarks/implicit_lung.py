@@ -3,11 +3,12 @@
 from functools import partial
 from typing import Any
 
-import edge_vectors  # noqa: F401  names the similarity
+from edge_vectors import EdgeVectors
 from implicit_chest import chest
 from implicit_rows import Folders, Row, Spent
 
 import coincide as co
+from coincide.objective import Objective, objective
 from coincide.optimisers.idir import IDIR
 from coincide.optimisers.level import Level
 from coincide.transforms.transform import Transform
@@ -15,6 +16,7 @@ from coincide.transforms.transform import Transform
 Plan = tuple[str, tuple[Level, ...]]
 PUBLISHED = "siren(width=256, depth=3, omega=32.0, unit_cube=True)"
 FROZEN = "siren(width=256, omega=10.0)"
+SIGNED = Objective(((1.0, EdgeVectors()), *objective("100*bending").terms))
 
 
 def of_preset(name: str) -> Plan:
@@ -24,7 +26,7 @@ def of_preset(name: str) -> Plan:
 
 
 def levels(
-    objective: str, optimiser: Any, *steps: int, spacing: tuple[float | None, ...] = ()
+    objective: str | Objective, optimiser: Any, *steps: int, spacing: tuple[float | None, ...] = ()
 ) -> tuple[Level, ...]:
     """Halving ones, or of given voxel sizes, mm, with one objective and optimiser."""
     sizes = spacing or (None,) * len(steps)
@@ -69,7 +71,7 @@ METHODS: dict[str, Plan] = {
     ),
     "least_squares, siren, edge vectors": (
         FROZEN,
-        levels("edge_vectors + 100*bending", "least_squares", 6, 6, 6, 6),
+        levels(SIGNED, "least_squares", 6, 6, 6, 6),
     ),
     "least_squares, bspline(8), ngf": (
         "bspline(spacing=8.0)",

@@ -68,7 +68,8 @@ def error(found: Transform, truth: Transform, grid: Grid, margin: int) -> np.nda
 def moved(name: str) -> tuple[str, ...]:
     """Transforms to try an optimiser on: one optimiser moves all of them, the others two each."""
     if name == "lbfgs":
-        return tuple(parts(Transform))
+        # all but what is fitted for all weights of the penalties, of which it knows one
+        return tuple(t for t in parts(Transform) if t != "siren_conditional")
     return TAKES.get(name, ("affine", "velocity"))[:2]
 
 

@@ -131,12 +131,12 @@ def _optimised(
             if term.pyramid:
                 problem.prepared[term] = finest.on(term, grid, other.grid)
         problem.free()  # refuses a transform that cannot be moved
+        run = level.optimiser.start(problem)
         if conditional(moved) and not level.optimiser.slides:
             raise ValueError(
                 f"{level.optimiser} knows one weight of the penalties, and siren_conditional is "
                 "fitted for all; use sampled, or a siren"
             )
-        run = level.optimiser.start(problem)
         costs: list[float] = []
         for count in range(level.steps):
             value, terms = run.step()
