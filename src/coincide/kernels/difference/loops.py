@@ -12,7 +12,9 @@ def squared(fixed, warped, mask, scale, partial, gradient):
     """partial[chunk] = sum of m (W - F)², gradient = scale · m (W - F); volumes are (C, voxels).
 
     Sums are in single precision over 4096 voxels, which vectorises and loses nothing that shows,
-    and in double precision over those.
+    and in double precision over those. What is summed is not written to in the same loop: the
+    compiler would then look where the arrays lie in memory, and add in another order where one
+    lies before another.
     """
     channels, voxels = fixed.shape
     chunks = partial.size
@@ -24,11 +26,13 @@ def squared(fixed, warped, mask, scale, partial, gradient):
             f, w, g = fixed[c], warped[c], gradient[c]
             for start in range(begin, end, 4096):
                 part = fixed.dtype.type(0)
-                for p in range(start, min(start + 4096, end)):
+                stop = min(start + 4096, end)
+                for p in range(start, stop):
                     d = w[p] - f[p]
-                    md = mask[p] * d
-                    part += md * d
-                    g[p] = scale * md
+                    part += mask[p] * d * d
+                # these voxels are still in the cache
+                for p in range(start, stop):
+                    g[p] = scale * (mask[p] * (w[p] - f[p]))
                 total += np.float64(part)
         partial[chunk] = total
 
