@@ -1,8 +1,5 @@
 """Cycle: two networks, one each way, that must agree; where they do not, the map is uncertain."""
 
-import copy
-from typing import Self
-
 import torch
 from torch import Tensor
 
@@ -11,6 +8,7 @@ from coincide.space.grid import Grid
 from coincide.space.image import Image
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, jacobian_at
+from coincide.transforms.implicit import Implicit
 from coincide.transforms.newton import Newton, expanded
 from coincide.transforms.read_out import read_out, read_out_of
 from coincide.transforms.siren import Siren
@@ -20,7 +18,7 @@ INFERENCES = ("newton", "taylor1", "taylor2")
 
 
 @named("cycle")
-class Cycle(Transform):
+class Cycle(Implicit):
     r"""Consensus of two implicit maps: $T = \tfrac12 \big(F + B^{-1}\big)$, with a doubt in mm.
 
     F leads from the fixed to the moving world and B back, each a `Siren` with weights of its own,
@@ -68,11 +66,6 @@ class Cycle(Transform):
             ahead, back = ahead.on(grid), back.on(grid)
         self.ahead, self.back = ahead, back
 
-    @property
-    def field_grid(self) -> Grid | None:
-        """Where it is sampled for who cannot hold a network."""
-        return self.ahead.field_grid
-
     def both(self, points: Points) -> tuple[Points, Points]:
         """Where F, and where the inverse of B, send points, (B, P, D) mm each."""
         there = self.ahead(points)
@@ -89,14 +82,14 @@ class Cycle(Transform):
 
     def uncertainty(self, points: Points) -> Tensor:
         """Distance between what the two say, mm, (B, P); its mean over a mask scores the fit."""
-        self._placed()
+        self.placed()
         with torch.no_grad():
             one, other = self.both(points)
             return (one - other).norm(dim=-1)
 
     def uncertainty_map(self, grid: Grid) -> Image:
         """The same at the voxels of a grid, (1, 1, *S), mm."""
-        self._placed()
+        self.placed()
         device = next(self.parameters()).device
 
         def apart(points: Points) -> Points:
@@ -108,32 +101,8 @@ class Cycle(Transform):
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
-        self._placed()
+        self.placed()
         return read_out_of(self, lambda points: self(points.double()) - points, grid, inner)
-
-    def inverse(self) -> Newton:
-        """The map back, point by point, by Newton's iteration."""
-        self._placed()
-        return Newton(self)
-
-    def on(self, grid: Grid) -> Self:
-        """A copy with the same map; two new networks over `grid`, if it lies nowhere yet."""
-        if self.grid is not None:
-            return copy.deepcopy(self)
-        return type(self)(
-            self.width,
-            self.depth,
-            self.omega,
-            self.activation,
-            self.seed,
-            self.inference,
-            grid=grid,
-        )
-
-    def _placed(self) -> Grid:
-        if self.grid is None:
-            raise ValueError("this cycle has no grid yet; call .on(grid) first")
-        return self.grid
 
 
 @jacobian_at.register

@@ -1,6 +1,5 @@
 """Dual: a smooth network and one for detail, which is switched on where voxels become finer."""
 
-import copy
 from typing import Self
 
 import torch
@@ -10,16 +9,15 @@ from coincide.registry import named, positive
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, jacobian_at
-from coincide.transforms.newton import Newton
+from coincide.transforms.implicit import Implicit
 from coincide.transforms.read_out import read_out_of
 from coincide.transforms.siren import Siren
-from coincide.transforms.transform import Transform
 
 SHARE = 0.5  # of the fine network in its outputs, beside the coarse one: it takes smaller steps
 
 
 @named("dual")
-class Dual(Transform):
+class Dual(Implicit):
     r"""Sum of a coarse and of a fine implicit displacement: $T(x) = x + u_1(x) + \tfrac12 u_2(x)$.
 
     $u_1$ is a `siren` of a low frequency and $u_2$ one of a high frequency, which begins at zero.
@@ -60,48 +58,31 @@ class Dual(Transform):
             # moved once a finer grid asks for it
             self.detail = Siren(width, depth, fine, seed=seed + 1, grid=grid).requires_grad_(False)
 
-    @property
-    def field_grid(self) -> Grid | None:
-        """Where it is sampled for who cannot hold a network."""
-        return None if self.grid is None else self.smooth.field_grid
-
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
         return points if self.grid is None else points + self.shift(points)
 
     def shift(self, points: Points) -> Points:
         """How far points (B, P, D) go, mm."""
-        self._placed()
+        self.placed()
         return self.smooth.shift(points) + SHARE * self.detail.shift(points)
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
-        self._placed()
+        self.placed()
         return read_out_of(self, self.shift, grid, inner)
-
-    def inverse(self) -> Newton:
-        """The map back, point by point, by Newton's iteration."""
-        self._placed()
-        return Newton(self)
 
     def on(self, grid: Grid) -> Self:
         """A copy with the same map, whose detail may be moved if this grid is finer than its own.
 
         Two new networks over `grid`, if it lies nowhere yet.
         """
-        if self.grid is None:
-            return type(self)(self.width, self.depth, self.coarse, self.fine, self.seed, grid=grid)
-        made = copy.deepcopy(self)
-        if grid.finest < self.grid.finest:
+        made = super().on(grid)
+        if self.grid is not None and grid.finest < self.grid.finest:
             # what is frozen as a whole stays so
             free = any(held.requires_grad for held in self.smooth.parameters())
             made.detail.requires_grad_(free)
         return made
-
-    def _placed(self) -> Grid:
-        if self.grid is None:
-            raise ValueError("these networks have no grid yet; call .on(grid) first")
-        return self.grid
 
 
 @jacobian_at.register

@@ -1,8 +1,5 @@
 """SINR: a network of coordinates says where the control points of a B-spline go."""
 
-import copy
-from typing import Self
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,14 +11,13 @@ from coincide.space.shapes import Field, PerPair, Points
 from coincide.transforms.control_points import ControlPoints, bending_form, lattice, spread_over
 from coincide.transforms.derivatives import hessian_at, jacobian_at
 from coincide.transforms.design import Design, design
-from coincide.transforms.newton import Newton
-from coincide.transforms.transform import Transform
+from coincide.transforms.implicit import Implicit
 
 FINER = 4  # steps of the field that stands in for it where one must, in a control-point distance
 
 
 @named("sinr")
-class SINR(Transform):
+class SINR(Implicit):
     r"""Implicit control points: $u(x) = \sum_n f_\theta(p_n) \prod_d B_3(t_d(x) - n_d)$.
 
     A sine network f moves the control points $p_n$ of a cubic B-spline. As the network is asked at
@@ -78,7 +74,7 @@ class SINR(Transform):
 
     def control_points(self) -> ControlPoints:
         """Where the network moves the control points, mm, as functions of it."""
-        own = self._placed()
+        own = self.placed()
         moved = self.network(self.places()) @ tensor(own.direction, self.network.last.weight).T
         half = float(own.extent.max()) / 2
         values = (half * moved).T.reshape(1, own.dim, *self.lattice.shape)
@@ -86,7 +82,7 @@ class SINR(Transform):
 
     def places(self) -> Tensor:
         """The control points in coordinates of the network, (K, D)."""
-        own = self._placed()
+        own = self.placed()
         place = self.lattice.to_world(np.moveaxis(np.indices(self.lattice.shape), 0, -1))
         scaled = (place - own.centre) @ own.direction / (own.extent.max() / 2)
         return tensor(scaled.reshape(-1, own.dim), self.network.last.weight)
@@ -99,25 +95,9 @@ class SINR(Transform):
         """Displacement at the voxels of `grid`, mm, (B, D, *S); separable where axes agree."""
         return self.control_points().displacement(grid, inner)
 
-    def inverse(self) -> Newton:
-        """The map back, point by point, by Newton's iteration."""
-        self._placed()
-        return Newton(self)
-
-    def on(self, grid: Grid) -> Self:
-        """A copy with the same map; a new network over `grid`, if it lies nowhere yet."""
-        if self.grid is not None:
-            return copy.deepcopy(self)
-        return type(self)(self.spacing, self.width, self.depth, self.omega, self.seed, grid=grid)
-
     def bending(self) -> PerPair:
         """Mean over the domain of the squared second derivatives, 1/mm², in closed form, (B,)."""
         return self.control_points().bending()
-
-    def _placed(self) -> Grid:
-        if self.grid is None:
-            raise ValueError("this network has no grid yet; call .on(grid) first")
-        return self.grid
 
 
 class SINRDesign(Design):
@@ -132,7 +112,7 @@ class SINRDesign(Design):
         self.form = bending_form(transform.lattice)
         with torch.no_grad():
             self.features = transform.network.features(transform.places())
-        own = transform._placed()
+        own = transform.placed()
         self.out = torch.as_tensor(own.direction * (own.extent.max() / 2))
 
     @property

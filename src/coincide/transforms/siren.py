@@ -1,8 +1,5 @@
 """Siren: a displacement held in the weights of a small network of coordinates."""
 
-import copy
-from typing import Self
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,15 +10,12 @@ from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, jacobian_at
 from coincide.transforms.design import Design, design
-from coincide.transforms.newton import Newton
+from coincide.transforms.implicit import Implicit
 from coincide.transforms.read_out import read_out_of
-from coincide.transforms.transform import Transform
-
-WRITTEN = 128  # voxels along the longest axis of the field that stands in for it where one must
 
 
 @named("siren")
-class Siren(Transform):
+class Siren(Implicit):
     r"""Implicit displacement: $T(x) = x + A\, f_\theta(A^{-1}(x - c))$, f a small network.
 
     Nothing is stored but the weights, which know the displacement and its derivatives at any
@@ -78,22 +72,9 @@ class Siren(Transform):
                 small=1.0 if unit_cube else 0.0,
             )
 
-    @property
-    def field_grid(self) -> Grid | None:
-        """Where it is sampled for who cannot hold a network: 128 voxels along the longest axis."""
-        if self.grid is None:
-            return None
-        size = float(self.grid.extent.max()) / WRITTEN
-        shape = np.maximum(1, np.round(self.grid.extent / size)).astype(int)
-        shape = np.where(np.array(self.grid.shape) == 1, 1, shape)
-        affine = self.grid.affine.copy()
-        affine[:-1, :-1] = self.grid.affine[:-1, :-1] * (np.array(self.grid.shape) / shape)
-        affine[:-1, -1] = self.grid.centre - affine[:-1, :-1] @ ((shape - 1) / 2)
-        return Grid(tuple(int(n) for n in shape), affine)
-
     def axes(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A (D, D) from coordinates of the network to mm, its inverse, and the centre (D,)."""
-        grid = self._placed()
+        grid = self.placed()
         if not self.unit_cube:
             return axes_of(grid, like)
         return axes_of(grid, like, grid.spacing * np.maximum(np.array(grid.shape) - 1, 1) / 2)
@@ -112,32 +93,8 @@ class Siren(Transform):
 
         Without a gradient a large grid is read out on a lattice, right to 0.005 mm.
         """
-        self._placed()
+        self.placed()
         return read_out_of(self, self.shift, grid, inner)
-
-    def inverse(self) -> Newton:
-        """The map back, point by point, by Newton's iteration."""
-        self._placed()
-        return Newton(self)
-
-    def on(self, grid: Grid) -> Self:
-        """A copy with the same map; a new network over `grid`, if it lies nowhere yet."""
-        if self.grid is not None:
-            return copy.deepcopy(self)
-        return type(self)(
-            self.width,
-            self.depth,
-            self.omega,
-            self.activation,
-            self.seed,
-            self.unit_cube,
-            grid=grid,
-        )
-
-    def _placed(self) -> Grid:
-        if self.grid is None:
-            raise ValueError("this network has no grid yet; call .on(grid) first")
-        return self.grid
 
 
 def axes_of(

@@ -1,7 +1,6 @@
 """Conditional siren: one network for all weights of smoothness, chosen after the fit."""
 
 import copy
-from typing import Self
 
 import torch
 from torch import nn
@@ -11,16 +10,16 @@ from coincide.registry import named, positive
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, jacobian_at
+from coincide.transforms.implicit import Implicit
 from coincide.transforms.newton import Newton
 from coincide.transforms.siren import Siren
 from coincide.transforms.told import Told
-from coincide.transforms.transform import Transform
 
 PACE = 0.25  # of λ beside places, which reach 1: maps of near weights share what they know
 
 
 @named("siren_conditional")
-class SirenConditional(Transform):
+class SirenConditional(Implicit):
     r"""Implicit displacements for every weight of the penalties: $x + A\, f_\theta(x, \lambda)$.
 
     The network is told the weight $\lambda$ beside the place and lowers, for a $\lambda$ that
@@ -87,11 +86,6 @@ class SirenConditional(Transform):
             raise ValueError(f"siren_conditional takes a weight from 0 to 1, not {value}")
         self._weight = float(value)
 
-    @property
-    def field_grid(self) -> Grid | None:
-        """Where it is sampled for who cannot hold a network."""
-        return None if self.grid is None else self.now().field_grid
-
     def at(self, weight: float) -> Siren:
         """The plain transform of a weight λ from 0 to 1, with weights of its own."""
         one = copy.copy(self)
@@ -100,9 +94,8 @@ class SirenConditional(Transform):
 
     def now(self) -> Told:
         """The map of its weight, on the same network."""
-        if self.grid is None:
-            raise ValueError("this network has no grid yet; call .on(grid) first")
-        return Told(self.network, self.grid, torch.tensor([PACE * (2 * self.weight - 1)]))
+        grid = self.placed()
+        return Told(self.network, grid, torch.tensor([PACE * (2 * self.weight - 1)]))
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""
@@ -115,20 +108,6 @@ class SirenConditional(Transform):
     def inverse(self) -> Newton:
         """The map back at its weight, point by point, by Newton's iteration."""
         return Newton(self.now())
-
-    def on(self, grid: Grid) -> Self:
-        """A copy with the same maps; a new network over `grid`, if it lies nowhere yet."""
-        if self.grid is not None:
-            return copy.deepcopy(self)
-        return type(self)(
-            self.width,
-            self.depth,
-            self.omega,
-            self.activation,
-            self.seed,
-            self.weight,
-            grid=grid,
-        )
 
 
 def conditional(transform: nn.Module) -> list[SirenConditional]:

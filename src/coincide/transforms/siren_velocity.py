@@ -1,21 +1,20 @@
 """Siren velocity: the flow along a velocity held in the weights of a small network."""
 
 import copy
-from typing import Self
 
 import torch
 
 from coincide.registry import named, positive
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
+from coincide.transforms.implicit import Implicit
 from coincide.transforms.parameter import frozen_like
 from coincide.transforms.read_out import read_out_of
 from coincide.transforms.siren import Siren
-from coincide.transforms.transform import Transform
 
 
 @named("siren_velocity")
-class SirenVelocity(Transform):
+class SirenVelocity(Implicit):
     r"""Implicit stationary velocity: $T = \phi_1$ with $\dot\phi_t = v_\theta(\phi_t)$.
 
     Points follow a velocity that a sine network gives, from time 0 to 1, by Runge and Kutta's
@@ -68,7 +67,7 @@ class SirenVelocity(Transform):
 
     def shift(self, points: Points) -> Points:
         """How far points (B, P, D) go, mm."""
-        self._placed()
+        self.placed()
         step = (-1 if self.backward else 1) / self.steps
         gone = torch.zeros_like(points)
         for _ in range(self.steps):
@@ -82,7 +81,7 @@ class SirenVelocity(Transform):
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
-        self._placed()
+        self.placed()
         return read_out_of(self, self.shift, grid, inner)
 
     def inverse(self) -> "SirenVelocity":
@@ -90,16 +89,3 @@ class SirenVelocity(Transform):
         made = copy.deepcopy(self)
         made.backward = not self.backward
         return frozen_like(made, self)
-
-    def on(self, grid: Grid) -> Self:
-        """A copy with the same map; a new network over `grid`, if it lies nowhere yet."""
-        if self.grid is not None:
-            return copy.deepcopy(self)
-        return type(self)(
-            self.width, self.depth, self.omega, self.steps, self.seed, self.backward, grid=grid
-        )
-
-    def _placed(self) -> Grid:
-        if self.grid is None:
-            raise ValueError("this velocity has no grid yet; call .on(grid) first")
-        return self.grid

@@ -9,6 +9,7 @@ from coincide.networks.coordinates import CoordinateNetwork
 from coincide.space.grid import Grid
 from coincide.space.shapes import Field, Points
 from coincide.transforms.derivatives import hessian_at, jacobian_at
+from coincide.transforms.implicit import sampling_grid
 from coincide.transforms.newton import Newton
 from coincide.transforms.read_out import read_out_of
 from coincide.transforms.siren import Siren, axes_of
@@ -35,7 +36,7 @@ class Told(Transform):
     @property
     def field_grid(self) -> Grid | None:
         """Where it is sampled for who cannot hold a network."""
-        return self.plain().field_grid
+        return sampling_grid(self.grid)
 
     def forward(self, points: Points) -> Points:
         """Moved points, (B, P, D) mm."""

@@ -1,8 +1,6 @@
 """Tube: motion of a bowel, a vessel or another tube, learned in coordinates along and across it."""
 
-import copy
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
@@ -12,10 +10,9 @@ from coincide.networks.coordinates import CoordinateNetwork
 from coincide.registry import named, positive
 from coincide.space.grid import Grid, tensor
 from coincide.space.shapes import Field, Points
-from coincide.transforms.newton import Newton
+from coincide.transforms.implicit import Implicit
 from coincide.transforms.read_out import exactly
 from coincide.transforms.siren import Siren
-from coincide.transforms.transform import Transform
 from coincide.transforms.tube_frame import BEYOND, TubeFrame
 
 REACH = 1.6  # radii from the line at which the tube's own motion has faded
@@ -24,7 +21,7 @@ BULK_WIDTH = 64  # of the network for what moves the tube as a whole
 
 
 @named("tube")
-class Tube(Transform):
+class Tube(Implicit):
     r"""Motion in the coordinates of a tube, and motion of the tube as a whole.
 
     $$ T(x) = m(x)\, R^{-1}\big(\Phi(R(x))\big) + (1 - m(x))\, x + u(x) $$
@@ -98,7 +95,7 @@ class Tube(Transform):
 
     def displacement(self, grid: Grid, inner: Field | None = None) -> Field:
         """Displacement at the voxels of `grid`, mm, (B, D, *S)."""
-        self._placed()
+        self.placed()
         device = self.network.last.weight.device
         if inner is not None:
             return exactly(lambda points: self.shift(points.to(device)), grid, inner)
@@ -112,7 +109,7 @@ class Tube(Transform):
 
     def inside(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Tube coordinates of world points (P, D), and the weight m of each, (P,)."""
-        self._placed()
+        self.placed()
         known = self._inside(points)
         weight = torch.zeros_like(points[:, 0])
         place = torch.full_like(points, torch.nan)
@@ -123,26 +120,6 @@ class Tube(Transform):
     def moved(self, places: Tensor) -> Tensor:
         r"""$\Phi$: tube coordinates (P, D) to tube coordinates."""
         return places + self.network(places).to(places.dtype)
-
-    def inverse(self) -> Newton:
-        """The map back, point by point, by Newton's iteration."""
-        self._placed()
-        return Newton(self)
-
-    def on(self, grid: Grid) -> Self:
-        """A copy with the same map; new networks over `grid`, if it lies nowhere yet."""
-        if self.grid is not None:
-            return copy.deepcopy(self)
-        return type(self)(
-            self.centreline,
-            self.radius,
-            self.width,
-            self.depth,
-            self.omega,
-            self.bulk,
-            self.seed,
-            grid=grid,
-        )
 
     def _carried(self, points: Points) -> Tensor:
         return torch.zeros_like(points) if self.whole is None else self.whole.shift(points)
@@ -167,11 +144,6 @@ class Tube(Transform):
         weight = weight * _faded(place[:, 0].abs() - 1, 0.75 * BEYOND)
         kept = torch.nonzero((weight.detach() > 0) & (missed < ARRIVED))[:, 0]
         return _Inside(chosen[kept], place[kept], weight[kept])
-
-    def _placed(self) -> Grid:
-        if self.grid is None:
-            raise ValueError("this tube has no grid yet; call .on(grid) first")
-        return self.grid
 
 
 @dataclass(frozen=True, eq=False)
