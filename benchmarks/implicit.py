@@ -16,7 +16,7 @@ from pathlib import Path
 
 from implicit_rows import Folders, alone, table
 
-PARTS = ("timings", "starts", "qc", "lung", "warps", "brains", "series")
+PARTS = ("timings", "starts", "qc", "lung", "warps", "brains", "cardiac", "series")
 
 
 def main(given: list[str] | None = None) -> None:

@@ -36,10 +36,21 @@ METHODS: dict[str, Plan] = {
 }
 
 
-def _row(folders: Folders, *, plan: Plan | None) -> dict[str, Any]:
-    known = case(CASE, folders.data, folders.work)
+def outlined(
+    folders: Folders, *, name: str, plan: Plan | None, spacing: float = 0.0
+) -> dict[str, Any]:
+    """Overlap and folding of a case, where nothing aligns it before; `plan` None: as it is.
+
+    Args:
+        folders: Where things lie.
+        name: Of the case.
+        plan: What is moved and how.
+        spacing: Voxels that it is fitted on, mm; 0: those of the fixed image.
+    """
+    known = case(name, folders.data, folders.work)
     images = [co.read_image(path).float() for path in (known.fixed, known.moving)]
-    grid = images[0].grid.shrink(images[0].grid.factors(SPACING))
+    grid = images[0].grid
+    grid = grid.shrink(grid.factors(spacing)) if spacing else grid
     fixed, moving = (at(image, grid) for image in images)
     if plan is None:
         found: Transform = co.build("displacement").on(grid)
@@ -59,12 +70,18 @@ def _row(folders: Folders, *, plan: Plan | None) -> dict[str, Any]:
 
 
 def _only(labels: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
-    return np.where(np.isin(labels, wanted), labels, 0)
+    return np.where(np.isin(labels, wanted), labels, 0) if wanted else labels
 
 
-ROWS: dict[str, Row] = {"affine start": partial(_row, plan=None)} | {
-    name: partial(_row, plan=plan) for name, plan in METHODS.items()
-}
+def rows(start: str, methods: dict[str, Plan], name: str, spacing: float = 0.0) -> dict[str, Row]:
+    """A row for the start and one for each method."""
+    asked = partial(outlined, name=name, spacing=spacing)
+    return {start: partial(asked, plan=None)} | {
+        method: partial(asked, plan=plan) for method, plan in methods.items()
+    }
+
+
+ROWS = rows("affine start", METHODS, CASE, SPACING)
 
 
 def told(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

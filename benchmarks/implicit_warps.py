@@ -39,6 +39,14 @@ METHODS: dict[str, Plan] = {
         "sinr(spacing=8.0)",
         levels("ngf + 0.3*bending", "adam(rate=0.002)", 80, 70),
     ),
+    "sinr(8), nmi + bending, adam, one level": (
+        "sinr(spacing=8.0)",
+        levels("nmi + 1*bending", "adam(rate=0.001)", 150),
+    ),
+    "sinr(8), ngf + bending, adam, one level": (
+        "sinr(spacing=8.0)",
+        levels("ngf + 0.3*bending", "adam(rate=0.001)", 150),
+    ),
     "least_squares, siren, mind_ssc": (
         "siren(width=256, omega=6.0)",
         levels("mind_ssc + 1*bending", "least_squares", 5, 5, 5),
