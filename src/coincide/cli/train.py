@@ -8,14 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from torch import nn
 from tyro.conf import Positional, arg
 
 from coincide.cli.train_progress import watched
 from coincide.files.atomic import atomic
 from coincide.networks.model_file import model_bytes
+from coincide.networks.precision import Precision, knows_bfloat16
 from coincide.predictors.model import save_model
-from coincide.predictors.predictor import Precision
 from coincide.training.aligned import aligned_images
 from coincide.training.autoencoder import AutoencoderRecipe, AutoencoderTask
 from coincide.training.cases import find_cases
@@ -43,7 +44,8 @@ class TrainOptions:
         seed: Of the weights and of everything that is seen.
         rate: Largest learning rate; 0: 7e-4 for structural, 1e-3 for an autoencoder, 2e-3 for a
             predictor, 3e-3 for a metric.
-        precision: Numbers of the network: bfloat16 is faster where the processor knows it.
+        precision: Numbers of the network: bfloat16 is faster where the device knows it, and
+            float32 elsewhere.
         device: cpu or cuda.
         devices: How many of them, each with a process of its own, whose gradients are averaged;
             more than one takes lightning-fabric.
@@ -166,6 +168,8 @@ def train(
     """
     if out.suffix != ".safetensors":
         raise ValueError(f"weights are written as .safetensors, not as {out.name}")
+    if options.precision == "bfloat16" and not knows_bfloat16(torch.device(options.device)):
+        print("note: this processor has no instructions for bfloat16; float32 is computed")
     folder = work or out.with_name(f"{out.stem}-training")
     begin = time.monotonic()
     if what in IMAGES_ALONE:

@@ -1,14 +1,14 @@
 """Predictor: the interface of networks that look at two images and give a transform."""
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, nullcontext
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from coincide.networks.intensity import normalised
+from coincide.networks.precision import Precision, computing
 from coincide.predictors.working import working_grid
 from coincide.registry import positive, written
 from coincide.space.grid import Grid, transform_vectors
@@ -17,8 +17,6 @@ from coincide.space.orientation import oriented
 from coincide.space.pyramid import at
 from coincide.space.sampling import resample
 from coincide.transforms.transform import Transform
-
-Precision = Literal["float32", "bfloat16"]
 
 
 class Predictor(nn.Module, ABC):
@@ -123,14 +121,8 @@ class Predictor(nn.Module, ABC):
 
     def answer(self, fixed: Tensor, moving: Tensor, weight: float | None) -> Tensor:
         """What the network proposes, computed in its precision, float32."""
-        with self.computing(fixed.device):
+        with computing(self.precision, fixed.device):
             return self.propose(fixed, moving, weight).float()
-
-    def computing(self, device: torch.device) -> AbstractContextManager[object]:
-        """In which the layers compute in their precision."""
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(device.type, torch.bfloat16)
 
     def in_world(self, vectors: Tensor, grid: Grid) -> Transform:
         """Vectors in voxels of a grid, (B, D, *M), as a transform of the world."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from coincide.networks.patch_pairs import PatchPairs
+from coincide.networks.precision import computing
 from coincide.predictors.predictor import Predictor
 from coincide.registry import named, positive
 from coincide.space.grid import Grid, tensor
@@ -115,7 +116,7 @@ class Asked(Transform):
         voxel = torch.minimum(index.round().long().clamp_min(0), last)
         pair = torch.arange(batch, device=points.device)[:, None, None]
         centres = torch.cat([pair.expand(*voxel.shape[:2], 1), voxel], -1).flatten(0, 1)
-        with self.predictor.computing(points.device):
+        with computing(self.predictor.precision, points.device):
             found = self.predictor.network(*self.shown, centres).float()
         matrix = tensor((grid.direction * grid.spacing).T, found)
         return points + (found @ matrix).view(points.shape).to(points.dtype)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from coincide.networks.precision import Precision
 from coincide.objective import Objective, PairedTerm, Penalty
 from coincide.objective import objective as read_objective
-from coincide.predictors.predictor import Precision
 
 
 @dataclass(frozen=True)

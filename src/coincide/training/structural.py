@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from coincide.kernels.smooth import gaussian
+from coincide.networks.precision import Precision, computing
 from coincide.networks.structural import Structural, sampled
 from coincide.report.components import components
 from coincide.synthetic.noise import numbered, whole
@@ -50,10 +51,10 @@ class Recipe:
     sigma: float = 0.8
     share: float = 0.5
     features: int = 4
-    precision: str = "float32"
+    precision: Precision = "float32"
 
     def __post_init__(self):
-        if self.precision not in ("float32", "bfloat16"):
+        if self.precision not in get_args(Precision):
             raise ValueError(f"precision is float32 or bfloat16, not {self.precision!r}")
 
 
@@ -131,8 +132,7 @@ class StructuralTask(Task):
     def descriptors(self, network: Structural, two: Pair, *, smooth: bool) -> tuple[Tensor, Tensor]:
         """Of all places in both views, (P, C) each."""
         device = next(network.parameters()).device
-        enabled = self.recipe.precision == "bfloat16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+        with computing(self.recipe.precision, device):
             features = network.backbone(two.images.to(device))
         points = two.points.to(device)
         found = described(network, features.float(), points, self.recipe.sigma if smooth else 0.0)
