@@ -25,7 +25,7 @@ from coincide.transforms.transform import Transform
 SIDE, PEAK, SIGMA = 48, 12.0, 20.0  # voxels of 1 mm; of the known displacement, mm
 COARSE = 0.5  # mm, error above which a fit of a phantom has failed
 TEXTURES = {"fine": (2.0, 4.0), "aliased": (2.0,)}  # mm, correlation lengths
-PHANTOMS, STEPS, POINTS, DRAWS = 8, 150, 600, 2000
+PHANTOMS, STEPS, POINTS, DRAWS = 12, 150, 600, 2000
 DOUBTED = 3000  # places where uncertainty is asked
 
 

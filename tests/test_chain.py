@@ -233,7 +233,7 @@ def test_a_transform_that_holds_values_is_a_start_not_a_way(case):
     ("initial", "message"),
     [
         ("centre", "'search', 'header', a transform or a file of one; there is no file 'centre'"),
-        (Affine(np.eye(4)), "cannot move points of 2 axes"),
+        (Affine(np.eye(4)), "has 3 axes, the images or points have 2"),
         (Affine(np.full((3, 3), np.nan)), "give one from the fixed to the moving world"),
     ],
 )

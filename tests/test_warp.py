@@ -128,7 +128,7 @@ def test_numbers_of_transforms_are_checked(scene, tmp_path, capsys):
     assert "give the one whose grid it should get" in refused(capsys, *pair)
     assert "no out given" in refused(capsys, *pair[:3])
     write_transform(shift(1, 2), tmp_path / "flat.tfm")
-    assert "has 2 axes, what is to be warped has 3" in refused(
+    assert "has 2 axes, the images or points have 3" in refused(
         capsys, "warp", tmp_path / "m.nii.gz", tmp_path / "flat.tfm", *pair[3:], *on
     )
 

@@ -23,6 +23,7 @@ from coincide.registry import Ways, per_level
 from coincide.scan import ReadScan, as_scan, content_hash, in_one_numbering
 from coincide.settings import SIDES, asked, inputs, key
 from coincide.space.grid import Grid
+from coincide.transforms.axes import check_axes
 from coincide.transforms.linear import Affine
 from coincide.transforms.transform import Transform
 from coincide.way import Way
@@ -229,6 +230,7 @@ def _start(initial: str | Path | Transform | Registration, grid: Grid) -> Transf
                 f"{str(initial)!r}"
             )
         initial = read_transform(initial)
+    check_axes(initial, grid.dim, "the initial transform")
     start = copy.deepcopy(initial).requires_grad_(False)
     centre = torch.as_tensor(grid.centre)[None, None]
     try:

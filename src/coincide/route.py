@@ -6,7 +6,7 @@ from pathlib import Path
 from coincide.files.flirt import is_flirt, read_flirt
 from coincide.files.itk import read_transform
 from coincide.space.grid import Grid
-from coincide.transforms.linear import Linear
+from coincide.transforms.axes import check_axes
 from coincide.transforms.transform import Transform
 
 BACKWARDS = "inverse:"
@@ -60,9 +60,7 @@ def joined(
     chain = []
     for one, backwards in found:
         transform = one if isinstance(one, Transform) else _read(Path(one), backwards, found, ends)
-        size = _dim(transform)
-        if size is not None and size != dim:
-            raise ValueError(f"{_name(one)} has {size} axes, what is to be warped has {dim}")
+        check_axes(transform, dim, _name(one))
         chain.append(transform.inverse() if backwards else transform)
     for transform in chain:
         transform.requires_grad_(False)
@@ -82,16 +80,6 @@ def _read(
         # what read_transform says: which images it needs, and how to convert it
         return read_transform(path)
     return read_flirt(path, start, end)
-
-
-def _dim(transform: Transform) -> int | None:
-    if isinstance(transform, Linear):
-        return transform.matrix().shape[-1] - 1 if hasattr(transform, "shift") else None
-    members = getattr(transform, "transforms", None)
-    if members is not None:
-        return next((size for size in map(_dim, members) if size is not None), None)
-    grid = getattr(transform, "grid", None)
-    return grid.dim if isinstance(grid, Grid) else None
 
 
 def _name(step: Step) -> str:

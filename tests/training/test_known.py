@@ -262,6 +262,11 @@ def test_what_is_not_known_cannot_be_trained_on(all_known, table):
     wrong = find_cases(other)
     with pytest.raises(ValueError, match=r"has points \(5, 2\) and .* \(6, 2\)"):
         read_known(wrong, read_subjects(wrong.cases))
+    write_transform(Affine(np.eye(4)), table.with_name("solid.tfm"))
+    other.write_text("fixed,moving,transform\nf0.nii.gz,m0.nii.gz,solid.tfm\n")
+    wrong = find_cases(other)
+    with pytest.raises(ValueError, match=r"solid\.tfm has 3 axes, the images or points have 2"):
+        read_known(wrong, read_subjects(wrong.cases))
 
 
 def test_other_fields_are_another_training(all_known):

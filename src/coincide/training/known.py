@@ -13,6 +13,7 @@ from coincide.files.points import read_points
 from coincide.objective import Objective, Penalty
 from coincide.training.cases import Cases, Places
 from coincide.training.subjects import Subjects
+from coincide.transforms.axes import check_axes
 from coincide.transforms.composite import Composite
 from coincide.transforms.linear import Affine
 
@@ -51,7 +52,8 @@ def read_known(cases: Cases, subjects: Subjects) -> Known:
         subjects: The images, whose places on the common grid points and transforms follow.
 
     Raises:
-        ValueError: if a file cannot be read, or points of a pair differ in number or dimension.
+        ValueError: if a file cannot be read, points of a pair differ in number, or points or
+            a transform are of another number of axes.
     """
     points, fields = {}, {}
     for pair, beside in cases.beside.items():
@@ -69,6 +71,7 @@ def read_known(cases: Cases, subjects: Subjects) -> Known:
             points[pair] = (_mapped(here, found[0]), _mapped(there, found[1]))
         if beside.transform is not None:
             own = read_transform(beside.transform)
+            check_axes(own, subjects.grid.dim, str(beside.transform))
             whole = Composite((Affine(there), own, Affine(np.linalg.inv(here))))
             with torch.no_grad():
                 fields[pair] = whole.displacement(subjects.grid).half()
