@@ -12,6 +12,7 @@ whatever its seed; a hundred of their pairs are scored, the middles of both imag
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,8 @@ from coincide.register import register
 from coincide.scores.overlap import overlap
 from coincide.scores.surface import surface
 from coincide.space.image import Image
-from coincide.training.cases import find_cases
-from coincide.training.subjects import read_subjects
+from coincide.training.cases import Cases, find_cases
+from coincide.training.subjects import Subjects, read_subjects
 from coincide.transforms.transform import Transform
 from coincide.transforms.velocity import Velocity
 
@@ -43,14 +44,35 @@ def main() -> None:
         return
     subjects = read_subjects(cases.cases, spacing=1.0, alignment="centre")
     predictor = load_model(given.model).predictor if given.model else None
+    told = scored(
+        cases,
+        subjects,
+        lambda fixed, moving: _found(fixed, moving, predictor, given),
+        given.pairs,
+    )
+    told["parameters"] = sum(p.numel() for p in predictor.parameters()) if predictor else 0
+    print(json.dumps(told))
+
+
+def scored(
+    cases: Cases, subjects: Subjects, found: Callable[[Image, Image], Transform], pairs: int = PAIRS
+) -> dict[str, float]:
+    """Overlap, distance, folding and time of pairs held out.
+
+    Args:
+        cases: Whose validation pairs are taken.
+        subjects: Their images and labels.
+        found: The transform of a fixed and a moving image.
+        pairs: How many, from the first.
+    """
     dice, distances, folded, seconds = [], [], [], []
-    for pair in cases.validation[: given.pairs]:
+    for pair in cases.validation[:pairs]:
         fixed, moving = (subjects.images([i]) for i in pair)
         begin = time.process_time()
-        found = _found(fixed, moving, predictor, given)
+        transform = found(fixed, moving)
         seconds.append(time.process_time() - begin)
         with torch.no_grad():
-            alignment = Alignment(fixed, moving, found)
+            alignment = Alignment(fixed, moving, transform)
             one, other = (subjects.label_maps([i]) for i in pair)
             assert one is not None
             assert other is not None
@@ -58,16 +80,14 @@ def main() -> None:
             dice.append(overlap(one.numpy(), warped).mean_dice)
             folded.append(100 * float((alignment.jacobian <= 0).float().mean()))
             distances.append(np.mean([*surface(one.numpy(), warped, one.grid).hd95_mm.values()]))
-    told = {
+    return {
         "pairs": len(dice),
         "dice": round(float(np.mean(dice)), 4),
         "sd": round(float(np.std(dice)), 4),
         "hd95_mm": round(float(np.nanmean(distances)), 3),
         "folding_percent": round(float(np.mean(folded)), 4),
         "cpu_ms": round(1000 * float(np.median(seconds)), 1),
-        "parameters": sum(p.numel() for p in predictor.parameters()) if predictor else 0,
     }
-    print(json.dumps(told))
 
 
 def _read() -> argparse.Namespace:
