@@ -77,6 +77,8 @@ METHODS: dict[str, Plan] = {
         "bspline(spacing=8.0)",
         levels("ngf + 1*bending", "least_squares", 6, 6, 5),
     ),
+    "siren, as published, 100 of 2500 steps": published(100),
+    "siren, as published, 200 of 2500 steps": published(200),
     "siren, as published, 400 of 2500 steps": published(400),
     "siren, as published, 2500 steps": published(2500),
 }

@@ -52,14 +52,10 @@ def test_stopped_anywhere_it_ends_with_the_same_weights(tmp_path, monkeypatch):
         assert saved["step"] == at - 1
     parts = train(StructuralTask(SMALL), QUICK, tmp_path / "b", watch=lambda _: None)
     assert hashed(parts) == hashed(whole)
-    for folder in "ab":
-        assert [row["step"] for row in read_curves(tmp_path / folder / CURVES)] == list(
-            range(1, 13)
-        )
-    one, other = (
-        [row["loss"] for row in read_curves(tmp_path / folder / CURVES)] for folder in "ab"
-    )
+    one, other = ((tmp_path / folder / CURVES).read_text("utf-8") for folder in "ab")
     assert one == other
+    steps = [row["step"] for row in read_curves(tmp_path / "a" / CURVES)]
+    assert steps == list(range(1, 13))
 
 
 def test_another_training_is_not_gone_on_with(tmp_path):

@@ -261,7 +261,7 @@ class _Curves:
         ):
             writer = csv.DictWriter(out, names, restval="")
             writer.writeheader()
-            writer.writerows(self.rows)
+            writer.writerows(row | {"step": int(row["step"])} for row in self.rows)
 
 
 def read_curves(path: Path) -> list[dict[str, float]]:
