@@ -68,8 +68,8 @@ def _told(errors: list[float], doubts: list[float], limit: float) -> dict[str, A
     failed = [error > limit for error in errors]
     return {
         "failed": f"{sum(failed)} of {len(failed)}",
-        "errors, mm": rounded(errors),
-        "uncertainties, mm": rounded(doubts),
+        "errors, mm": rounded(errors, 4),
+        "uncertainties, mm": rounded(doubts, 4),
         "limit, mm": limit,
     }
 
