@@ -28,18 +28,37 @@ def images(tmp_path_factory):
     return place
 
 
-@pytest.fixture
-def table(images, tmp_path):
-    """A list of pairs beside a copy of the images."""
-    shutil.copytree(images, tmp_path / "in")
+@pytest.fixture(scope="module")
+def listed(images):
+    """The list of all pairs, beside their images."""
     lines = [f"s0.nii.gz,s{n}.nii.gz,l0.nii.gz,l{n}.nii.gz\n" for n in range(1, PAIRS + 1)]
-    path = tmp_path / "in" / "pairs.csv"
+    path = images / "pairs.csv"
     path.write_text("fixed,moving,fixed_labels,moving_labels\n" + "".join(lines))
     return path
 
 
-def command(table, out, *more):
-    return ("batch", str(table), "--out", str(out), "--jobs", "2", "--page", "False", *more)
+@pytest.fixture(scope="module")
+def finished(listed, tmp_path_factory):
+    """What became of them."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    main(command(listed, out, *OPTIONS))
+    return out
+
+
+@pytest.fixture
+def table(listed, tmp_path):
+    """A list of pairs beside a copy of the images."""
+    return shutil.copytree(listed.parent, tmp_path / "in") / listed.name
+
+
+@pytest.fixture
+def out(finished, tmp_path):
+    """A copy of the finished batch."""
+    return shutil.copytree(finished, tmp_path / "out")
+
+
+def command(table, out, *more, jobs=1):
+    return ("batch", str(table), "--out", str(out), f"--jobs={jobs}", "--page", "False", *more)
 
 
 def scores(out):
@@ -84,11 +103,8 @@ def test_every_pair_gets_a_folder_and_a_row(table, tmp_path, capsys):
     assert all(f"s{n}.nii.gz → s0.nii.gz" in page for n in range(1, PAIRS + 1))
 
 
-def test_what_is_finished_is_kept_and_what_changed_is_done_again(table, tmp_path, capsys):
-    out = tmp_path / "out"
-    main(command(table, out, *OPTIONS))
+def test_what_is_finished_is_kept_and_what_changed_is_done_again(table, out, capsys):
     before = written(out)
-    capsys.readouterr()
     shutil.copy(table.parent / "s6.nii.gz", table.parent / "s2.nii.gz")
     text = table.read_text().splitlines()
     text = [text[0] + ",preset", *(line + "," for line in text[1:])]
@@ -103,9 +119,7 @@ def test_what_is_finished_is_kept_and_what_changed_is_done_again(table, tmp_path
     assert 'preset = "affine"' in (out / "s1_to_s0" / "settings.toml").read_text()
 
 
-def test_results_are_kept_where_the_images_have_moved(table, tmp_path):
-    out = tmp_path / "out"
-    main(command(table, out, *OPTIONS))
+def test_results_are_kept_where_the_images_have_moved(table, out, tmp_path):
     before = written(out)
     elsewhere = tmp_path / "elsewhere"
     table.parent.rename(elsewhere)
@@ -136,11 +150,7 @@ def test_a_failed_pair_stops_no_other_and_is_tried_again(table, tmp_path, capsys
     assert not (out / "failed").exists()
 
 
-def test_a_failure_of_a_pair_that_was_done_before_says_what_its_folder_holds(
-    table, tmp_path, capsys
-):
-    out = tmp_path / "out"
-    main(command(table, out, *OPTIONS))
+def test_a_failure_of_a_pair_that_was_done_before_says_what_its_folder_holds(table, out, capsys):
     (table.parent / "s3.nii.gz").write_bytes(b"no image")
     assert stopped(capsys, *command(table, out, *OPTIONS))[0] == 1
     said = (out / "failed" / "s3_to_s0.txt").read_text()
@@ -158,11 +168,10 @@ def test_a_folder_of_another_origin_is_not_replaced(table, tmp_path, capsys):
     assert "move it away" in scores(tmp_path / "out")["s1_to_s0"]["error"]
 
 
-def test_killed_twice_and_started_again_all_is_there_and_nothing_twice(table, tmp_path):
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    main(command(table, whole, *OPTIONS))
+def test_killed_twice_and_started_again_all_is_there_and_nothing_twice(table, finished, tmp_path):
+    out = tmp_path / "out"
     program = [sys.executable, "-c", "from coincide.cli.main import main; main()"]
-    program += command(table, out, *OPTIONS)
+    program += command(table, out, *OPTIONS, jobs=2)
     seen: dict[str, tuple] = {}
     for least in (1, 3):
         process = subprocess.Popen(program, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -178,7 +187,7 @@ def test_killed_twice_and_started_again_all_is_there_and_nothing_twice(table, tm
     assert (out / ".unfinished").exists()
     subprocess.run(program, check=True, capture_output=True)
     assert seen.items() <= written(out).items()
-    assert values(out) == values(whole)
+    assert values(out) == values(finished)
     assert {p.name for p in out.iterdir()} == {*scores(out), "scores.csv", ".lock"}
 
 
@@ -198,11 +207,10 @@ def test_two_batches_do_not_write_to_one_folder(table, tmp_path, capsys):
     assert "another batch is writing to" in said
 
 
-def test_a_pair_may_repeat_settings_and_begin_where_another_ended(table, tmp_path):
-    first, out = tmp_path / "first", tmp_path / "out"
-    main(command(table, first, *OPTIONS))
-    shutil.copy(first / "s1_to_s0" / "transform.h5", table.parent / "start.h5")
-    shutil.copy(first / "s2_to_s0" / "settings.toml", table.parent / "mine.toml")
+def test_a_pair_may_repeat_settings_and_begin_where_another_ended(table, finished, tmp_path):
+    out = tmp_path / "out"
+    shutil.copy(finished / "s1_to_s0" / "transform.h5", table.parent / "start.h5")
+    shutil.copy(finished / "s2_to_s0" / "settings.toml", table.parent / "mine.toml")
     table.write_text(
         "name;fixed;moving;initial;settings\n"
         "a;s0.nii.gz;s1.nii.gz;start.h5;\n"

@@ -210,10 +210,33 @@ def test_other_data_are_another_training(known, tmp_path):
 def test_a_warm_up_lowers_mse_and_keeps_the_penalties(known):
     one = task(known, replace(RECIPE, warm=0.5))
     one.total = 10
-    _, early = one.loss(one.network, 4)
+    with torch.no_grad():
+        for name, values in one.network.named_parameters():
+            if "head" in name and "weight" in name:
+                values.normal_(0, 0.1)
+    total, early = one.loss(one.network, 4)
     _, late = one.loss(one.network, 5)
     assert set(early) == {"mse", "diffusion"}
+    assert early["diffusion"] > 0.001
+    # mse of grey values from 0 to 1 is small beside a penalty that is weighed against lncc
+    assert float(total) == pytest.approx(10 * early["mse"] + 0.2 * early["diffusion"])
     assert set(late) == {"lncc(radius=2, floor=0.001)", "diffusion"}
+
+
+def test_a_warm_up_tells_a_conditional_network_smaller_weights(known, monkeypatch):
+    told = PREDICTOR.replace("dim=2", "conditional=True, dim=2")
+    one = task(known, replace(RECIPE, predictor=told, warm=0.5))
+    one.total, weights = 40, []
+    kept = one.network.trained
+
+    def trained(fixed, moving, weight, random):
+        weights.append(weight)
+        return kept(fixed, moving, weight, random)
+
+    monkeypatch.setattr(one.network, "trained", trained)
+    for step in range(40):
+        one.loss(one.network, step)
+    assert 0.3 < max(weights[:20]) < 0.4 < 0.8 < max(weights[20:]) < 1
 
 
 def test_penalties_look_at_the_velocity_and_the_weight_shares_the_cost(known):

@@ -110,8 +110,8 @@ class PairOptions:
         spacing: Voxel edge, mm; 0: that of the images, or as fine as 400 000 voxels allow.
         validation: Images to hold out, subjects of a BIDS data set, or pairs of a table; 0: a
             fifth, at most 40.
-        warm: Share of the steps, from the first, that compare by mse: what networks that see both
-            images at once need to begin.
+        warm: Share of the steps, from the first, that compare by mse, ten times: what networks
+            that see both images at once need to begin. Only for images of one contrast.
         augmented: How often a pair is turned, stretched and shown otherwise.
         simulated: How often the moving image is the fixed one under a random deformation, whose
             field is known; 1: always.

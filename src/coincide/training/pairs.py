@@ -31,7 +31,9 @@ from coincide.training.report import row_of_slices
 from coincide.training.simulated import simulated
 from coincide.training.subjects import Subjects
 
-FIRST = read_objective("mse")  # what brings large parts together before details are compared
+# what brings large parts together before details are compared; of grey values from 0 to 1, mse is a
+# tenth of what similarities give, and beside their penalties nothing would move
+FIRST = read_objective("10*mse")
 WATCHED = 0.2  # weight at which a conditional network is looked at
 SHOWN = 6  # pairs on the page
 LOOKED = 10_000_000  # number of a step that no training reaches
@@ -113,7 +115,9 @@ class PairsTask(Task):
         """Mean cost over the pairs of a batch, and that of every term."""
         assert isinstance(network, Predictor)
         random = numbered(self.recipe.seed, step)
-        weight = uniform(random, 0, 1) if network.conditional else None
+        warming = step < self.recipe.warm * self.total
+        largest = 2 * WATCHED if warming else 1.0  # near 1 nothing moves, and nothing is learned
+        weight = uniform(random, 0, largest) if network.conditional else None
         chosen = [
             self.cases.training[whole(random, 0, len(self.cases.training))]
             for _ in range(self.recipe.batch)
@@ -121,7 +125,7 @@ class PairsTask(Task):
         batch = self.batches.drawn(chosen, random, next(network.parameters()).device)
         found, more = network.trained(batch.fixed, batch.moving, weight, random)
         objective = self.bound(random)
-        if step < self.recipe.warm * self.total:
+        if warming:
             others = tuple(t for t in objective.terms if isinstance(t[1], Penalty | PairedTerm))
             objective = Objective((*FIRST.terms, *others))
         for name, both in batch.data.items():
