@@ -46,11 +46,12 @@ $(DOCS_READY): $(READY)
 	@touch $@
 
 # One process for each core, with one thread each; the images are too small for more.
+# A file goes to one process: two would compile the same loops at the same time.
 # TESTS= runs those that take long as well, TESTS=triton the kernels for CUDA.
 TESTS := not slow
 test: export OMP_NUM_THREADS := 1
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto -m "$(TESTS)"
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "$(TESTS)"
 
 lint: $(READY)
 	$(BIN)/ruff check src tests docs benchmarks conftest.py
