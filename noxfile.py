@@ -13,7 +13,8 @@ def tests(session: nox.Session) -> None:
     project = nox.project.load_toml("pyproject.toml")
     session.install("-e", ".[demo]", *nox.project.dependency_groups(project, "test"))
     session.run(
-        *("pytest", "-m", "not slow", "--numprocesses", "auto", *session.posargs),
+        *("pytest", "-m", "not slow", "--numprocesses", "auto", "--dist", "loadfile"),
+        *session.posargs,
         env={"OMP_NUM_THREADS": "1"},
     )
 

@@ -57,8 +57,8 @@ def out(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "out")
 
 
-def command(table, out, *more, jobs=1):
-    return ("batch", str(table), "--out", str(out), f"--jobs={jobs}", "--page", "False", *more)
+def command(table, out, *more):
+    return ("batch", str(table), "--out", str(out), "--jobs", "2", "--page", "False", *more)
 
 
 def scores(out):
@@ -171,7 +171,7 @@ def test_a_folder_of_another_origin_is_not_replaced(table, tmp_path, capsys):
 def test_killed_twice_and_started_again_all_is_there_and_nothing_twice(table, finished, tmp_path):
     out = tmp_path / "out"
     program = [sys.executable, "-c", "from coincide.cli.main import main; main()"]
-    program += command(table, out, *OPTIONS, jobs=2)
+    program += command(table, out, *OPTIONS)
     seen: dict[str, tuple] = {}
     for least in (1, 3):
         process = subprocess.Popen(program, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

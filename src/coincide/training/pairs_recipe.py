@@ -17,7 +17,8 @@ class PairsRecipe:
             `labels`, `landmarks` and `field` where these are known.
         seed: Of the weights, of the order of pairs and of how they are moved.
         batch: Pairs of each step.
-        warm: Share of the steps, from the first, that lower `10*mse` instead of the similarities.
+        warm: Share of the steps, from the first, that lower `10*mse` instead of the similarities,
+            and tell a conditional network weights of at most 0.4.
         augmented: How often both images of a pair are turned, stretched and shown otherwise.
         precision: Numbers of the layers of the network.
         simulated: How often the moving image is made from the fixed one, by a deformation that is
