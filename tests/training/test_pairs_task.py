@@ -239,6 +239,23 @@ def test_a_warm_up_tells_a_conditional_network_smaller_weights(known, monkeypatc
     assert 0.3 < max(weights[:20]) < 0.4 < 0.8 < max(weights[20:]) < 1
 
 
+def test_pictures_show_no_padding(known):
+    cases, subjects = known
+    masks = tuple(mask.clone() for mask in subjects.masks)
+    for mask in masks:
+        mask[..., :5] = 0
+    padded = replace(
+        subjects, masks=masks, data=tuple(data.clamp(min=0.2) for data in subjects.data)
+    )
+    one = task((cases, padded))
+    _, rows = one.pictures(one.network)
+    tiles = np.split(rows[0], 5, axis=1)
+    for tile in tiles:
+        assert not tile[:, :4].any()
+    for tile in tiles[:3]:
+        assert (tile[:, 8:-8] > 0).mean() > 0.5
+
+
 def test_penalties_look_at_the_velocity_and_the_weight_shares_the_cost(known):
     _, subjects = known
     half = subjects.grid.shrink((2, 2))

@@ -213,12 +213,12 @@ class PairsTask(Task):
         rows = []
         for pair in self.cases.validation[:SHOWN]:
             found = self.aligned(network, pair, device)
-            one, other, warped = (
-                i.data[0].cpu() for i in (found.fixed, found.moving, found.warped)
-            )
-            rows.append(
-                row_of_slices([one, other, warped, (one - other).abs(), (one - warped).abs()])
-            )
+            seen = [found.fixed, found.moving, found.warped]
+            one, other, warped = (i.data[0].cpu() for i in seen)
+            # images are padded to one size; what none of them shows is black
+            here, there, both = (1.0 if i.mask is None else i.mask[0].cpu() for i in seen)
+            apart = [here * there * (one - other).abs(), both * (one - warped).abs()]
+            rows.append(row_of_slices([here * one, there * other, both * warped, *apart]))
         return (
             "From left to right: a fixed image, a moving one, the same under what was predicted, "
             "and how both differ from the fixed one, bright where they do.",
